@@ -1,0 +1,1 @@
+"""Sources to Kafka, and the control plane. Read ``pipeline.py`` first."""

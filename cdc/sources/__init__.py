@@ -1,0 +1,1 @@
+"""One file per source, behind the protocol of ``protocol.py``."""

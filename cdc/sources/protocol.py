@@ -1,0 +1,118 @@
+"""What a source is: changes with the checkpoints that cover them, and history in pages.
+
+The pipeline drives every source through this protocol alone. A source never sleeps, retries,
+logs errors or saves state; it raises from ``cdc.runtime.errors``:
+
+- ``Gap`` when a position is lost or refused (the pipeline reads whole),
+- ``Unavailable`` for what passes by itself, ``Unfit`` for what a person must mend.
+
+One source may have several streams (a MongoDB database is one; every Plaid item is one). Each has
+its own cursor; the streams of a source are read side by side and published by one producer.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+Document = dict[str, Any]
+
+
+class Change(NamedTuple):
+    """One change of one object.
+
+    ``collection``: the MongoDB collection, or the API's resource. ``op``: ``c``, ``u``, ``d``, or
+    ``r`` for a row of a whole read. ``id``: as the source has it. ``before``/``after``: None where
+    absent or unknown. ``position``, ``ordinal``: the parts of its version. ``time_ms``: when
+    it happened at the source, UTC. ``fault``: why its content could not be read, else None.
+    """
+
+    collection: str
+    op: str
+    id: Any
+    before: Document | None
+    after: Document | None
+    position: int
+    ordinal: int
+    time_ms: int
+    fault: str | None = None
+
+
+class Notice(NamedTuple):
+    """A collection was dropped, renamed away, renamed onto, or the whole database dropped.
+
+    ``collections`` must be read whole; deletes found by that are the person's word.
+    """
+
+    reason: str
+    collections: tuple[str, ...]
+    position: int
+
+
+class Checkpoint(NamedTuple):
+    """Everything before it has been yielded. ``token``: JSON, opaque to all but its source.
+
+    ``ordinal``: the last one given out at ``position`` (-1: none). ``full``: the reply may have
+    been cut short, more may be waiting. ``asked``: a count that grows with every request, to tell
+    whether the reply was asked for after some other moment.
+    """
+
+    token: Any
+    position: int
+    ordinal: int
+    full: bool
+    asked: int
+
+
+class Page(NamedTuple):
+    """A piece of a collection's whole state, read at one point in time.
+
+    ``at``: the position at which it was read (content and version agree). ``next``: JSON, where
+    the following page starts; None after the last. ``covers``: for sources whose whole read itself
+    yields the position to go on from (APIs), that checkpoint, on the last page; else None.
+    """
+
+    changes: Sequence[Change]
+    at: int
+    next: Any
+    covers: Checkpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """``name`` is in the cursor's key. ``collections``: what a whole read of it goes through."""
+
+    name: str
+    collections: tuple[str, ...]
+    identity: dict[str, str] = field(default_factory=dict)
+    """What a cursor is bound to (cluster, database, item): another one's cursor is refused."""
+
+
+Item = Sequence[Change] | Notice | Checkpoint
+
+
+class Source(Protocol):
+    """See the module's docstring for what is promised."""
+
+    name: str
+    connector: str
+
+    async def open(self) -> tuple[Stream, ...]:
+        """Connects and tells the streams; raises ``Unfit`` or ``Unavailable``."""
+
+    async def seek(self, stream: Stream, after: Checkpoint | None) -> Checkpoint:
+        """Places the stream after ``after``, or at now (None); returns where it stands."""
+
+    def changes(self, stream: Stream, *, wait_seconds: float) -> AsyncIterator[Item]:
+        """One reply's changes in small sequences, notices among them, then one checkpoint.
+
+        Waits at most ``wait_seconds`` where nothing is ready. Checkpoints never go back.
+        """
+
+    async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
+        """The page at ``start`` (None: the first) of the collection, as it stands now."""
+
+    async def total(self, stream: Stream, collection: str) -> int | None:
+        """How many objects a whole read will go through, about; None: not known."""
+
+    async def close(self) -> None:
+        """Lets everything go; safe before ``open`` and twice."""

@@ -1,0 +1,1 @@
+"""Kafka to Postgres. Read ``consume.py`` first."""
