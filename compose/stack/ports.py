@@ -1,0 +1,45 @@
+"""Ports for servers: free, and outside the range the kernel gives to outgoing connections.
+
+Why outside: a server that is killed and started again on its port must find it free.
+"""
+
+import random
+import socket
+from pathlib import Path
+
+from compose.stack.errors import StackError
+
+LOOPBACK = "127.0.0.1"
+PORT_FIRST = 12_000
+PORT_LAST_DEFAULT = 32_767
+TRIES_MAX = 200
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on the port of the loopback address."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A port on which nobody listens now."""
+    last = PORT_LAST_DEFAULT
+    if _RANGE.exists():
+        last = min(last, int(_RANGE.read_text().split()[0]) - 1)
+    for _ in range(TRIES_MAX):
+        port = random.SystemRandom().randint(min(PORT_FIRST, last - TRIES_MAX), last)
+        if is_free(port):
+            return port
+    raise StackError("no free port was found", "end some of the servers on this machine")
+
+
+def require_free(port: int, server: str, way_out: str) -> None:
+    """StackError when somebody listens on the port."""
+    if not is_free(port):
+        raise StackError(f"{server}: port {port} on {LOOPBACK} is taken", way_out)
