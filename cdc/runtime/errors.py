@@ -5,6 +5,7 @@ LedgerError
 ├── Unfit                  a server or credential is missing or unsuitable  stop at start (exit 3),
 │                          while running: wait, say so, try again
 ├── Unavailable            a server does not answer, or not now             retry
+│   └── BadAnswer          an answer that cannot be used (not JSON, cut …)  retry
 ├── Doubt                  the outcome of a write is unknown                retry, position re-read
 ├── Fenced                 another owner took over                          hand over
 ├── Gap                    a position is lost or cannot be trusted          read whole
@@ -68,9 +69,26 @@ class Unfit(LedgerError):
 
 
 class Unavailable(LedgerError):
-    """A server that does not answer, or refuses for a reason that passes by itself."""
+    """A server that does not answer, or refuses for a reason that passes by itself.
+
+    ``retry_after_seconds``: how long the server asked to be left alone; None: it did not say.
+    """
 
     exit_code = 3
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None, **where: str
+    ) -> None:
+        super().__init__(message, **where)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BadAnswer(Unavailable):
+    """An answer that cannot be used. ``category``: one word of a short list, for counting."""
+
+    def __init__(self, message: str, *, category: str, **where: str) -> None:
+        super().__init__(message, retry_after_seconds=None, **where)
+        self.category = category
 
 
 class Doubt(LedgerError):
