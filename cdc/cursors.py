@@ -19,15 +19,19 @@ CURSOR_FORMAT = 1
 class CollectionRead(msgspec.Struct, frozen=True, omit_defaults=True):
     """The whole read of one collection, or what is left of it when it is done.
 
-    ``first_at``/``last_at``: positions of its first and newest published page (-1: none yet).
+    ``floor``: the newest position of the read before it; its pages must be read beyond, so that
+    versions still grow. ``first_at``/``last_at``: positions of its first and newest published
+    page (-1: none yet).
     ``next``: where the next page starts. ``done``: every page and the deletes are published.
     ``deletes_allowed``: a person allowed mass deletes. ``reason``: why it was started.
     ``unmapped``: per mapping the ids that were met and could not be mapped (never deleted), or
     None where they cannot be told (then the mapping's deletes are left out).
+    ``held_deletes``: it would delete so much that a person is asked, in words. ``rows``: published.
     ``fresh``: the topics were empty when it began, so nothing can be left to delete.
     """
 
     reason: str
+    floor: int = -1
     first_at: int = -1
     last_at: int = -1
     next: Any = None
@@ -38,6 +42,26 @@ class CollectionRead(msgspec.Struct, frozen=True, omit_defaults=True):
     fresh: bool = False
     rows: int = 0
     unmapped: dict[str, tuple[str, ...] | None] = {}
+
+
+def begun(
+    old: CollectionRead | None,
+    reason: str,
+    *,
+    watched: bool,
+    deletes_allowed: bool = False,
+    fresh: bool = False,
+) -> CollectionRead:
+    """A whole read that starts now, behind ``old``. Not watched any more: only its deletes."""
+    old = old or CollectionRead("", done=True)
+    return CollectionRead(
+        reason,
+        floor=max(old.floor, old.last_at),
+        last_at=old.last_at,
+        deletes_allowed=deletes_allowed or (old.deletes_allowed and not old.done),
+        fresh=fresh,
+        paged=not watched,
+    )
 
 
 class Cursor(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ One source may have several streams (a MongoDB database is one; every Plaid item
 its own cursor; the streams of a source are read side by side and published by one producer.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -66,13 +66,16 @@ class Checkpoint(NamedTuple):
 class Page(NamedTuple):
     """A piece of a collection's whole state, read at one point in time.
 
-    ``at``: the position at which it was read (content and version agree). ``next``: JSON, where
-    the following page starts; None after the last. ``covers``: for sources whose whole read itself
-    yields the position to go on from (APIs), that checkpoint, on the last page; else None.
+    ``changes``: small sequences, to be gone through once. ``at``: the position at which it was
+    read (content and version agree). ``asked``: the newest request of the stream when it was read.
+    ``next``: JSON, where the following page starts; None after the last. ``covers``: for sources
+    whose whole read itself yields the position to go on from (APIs), that checkpoint, on the last
+    page; else None.
     """
 
-    changes: Sequence[Change]
+    changes: Iterable[Sequence[Change]]
     at: int
+    asked: int
     next: Any
     covers: Checkpoint | None = None
 
@@ -110,6 +113,9 @@ class Source(Protocol):
 
     async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
         """The page at ``start`` (None: the first) of the collection, as it stands now."""
+
+    async def look_up(self, stream: Stream, collection: str, ids: Sequence[str]) -> Page:
+        """The objects with these ids (as text), as they stand now; absent ones are left out."""
 
     async def total(self, stream: Stream, collection: str) -> int | None:
         """How many objects a whole read will go through, about; None: not known."""

@@ -1,0 +1,278 @@
+"""THE loop of a source: read → normalise → publish → cursor. Read this first.
+
+    source ──▶ stream_reader (one task a stream) ──▶ queue of one batch ──▶ publish ──▶ Kafka
+                 read, normalise, weave whole reads                    events + cursor,
+                                                                       one transaction each
+
+A session begins with the fence and the cursor behind it, and ends at the first error; what then
+happens stands in one table (``runtime/errors.py``). Nothing survives from session to session but
+what a person asked for and what the broker refused: the position is always read again.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from cdc.begin import Beginning, Lost
+from cdc.broker import Broker, TransactionalPublisher
+from cdc.cursors import CollectionRead, cursor_key, decode_cursor, encode_cursor
+from cdc.finish_read import FinishRead
+from cdc.progress import Progress, State
+from cdc.publisher import RecordsRefused
+from cdc.refusals import Refusals
+from cdc.report import Report
+from cdc.runtime.errors import Fenced, Gap, LedgerError, Policy, policy
+from cdc.sources.protocol import Source, Stream
+from cdc.stream_reader import IDLE_SECONDS, Batch, Normaliser, StreamReader
+from cdc.whole_read import LookUp
+from cdc.wishes import Resync, Wishes
+from schemas.envelope import Event
+from schemas.topics import cursor_partition
+
+STOP_SECONDS = 10.0
+"""So long the batch under way may take to be committed when the source is stopped."""
+
+Queue = asyncio.Queue[Batch | None]
+
+
+class Pipeline:
+    """Runs one source. Clock, waiting, Kafka and the source are passed in."""
+
+    def __init__(
+        self,
+        *,
+        book: str,
+        cursors_topic: str,
+        source: Source,
+        normaliser: Normaliser,
+        broker: Broker,
+        topics: Mapping[str, str],
+        progress: Progress,
+        report: Report,
+        backoff: Callable[[int], float],
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        """``topics``: entity topics by name, with their entities. ``backoff``: seconds a try."""
+        self.progress = progress
+        self._book = book
+        self._cursors_topic = cursors_topic
+        self._source = source
+        self._normaliser = normaliser
+        self._broker = broker
+        self._topics = topics
+        self._report = report
+        self._backoff = backoff
+        self._idle_seconds = idle_seconds
+        self._wishes = Wishes()
+        self._refusals = Refusals()
+        self._readers: list[StreamReader] = []
+        self._running = asyncio.Event()
+        self._running.set()
+        self._paused = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``. Raises ``Fenced``, to be handed over, and what the policy stops on."""
+        attempt = 0
+        while not stop.is_set():
+            if not self._running.is_set():
+                self._enter(State.PAUSED)
+                await _first(self._running.wait(), stop.wait())
+                continue
+            before = self.progress.events_total
+            try:
+                await self._session(stop)
+            except LedgerError as error:
+                attempt = attempt + 1 if self.progress.events_total == before else 1
+                seconds = self._after(error, attempt)
+                await _first(self._wishes.arrived.wait(), stop.wait(), timeout=seconds)
+
+    def _after(self, error: LedgerError, attempt: int) -> float | None:
+        """Seconds until the next session (None: a person must act); raises what stops us."""
+        self._wishes.arrived.clear()
+        if isinstance(error, RecordsRefused):
+            self._report.transaction("refused")
+            return 0.0
+        decision = policy(error)
+        if decision is Policy.READ_WHOLE:
+            self._enter(State.GAP, str(error))
+            self._wishes.lost = Lost(str(error))
+            if isinstance(error, Gap) and error.needs_person:
+                return None
+            return self._backoff(attempt) if attempt > 1 else 0.0
+        if decision is Policy.RETRY:
+            self._enter(State.STARTING, str(error))
+            self._report.retrying(error)
+            return self._backoff(attempt)
+        self._enter(State.FENCED if isinstance(error, Fenced) else State.FAILED, str(error))
+        raise error
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        """From the fence to the first error, to ``stop`` or to a pause."""
+        publisher = self._broker.publisher()
+        queue: Queue = asyncio.Queue(1)
+        try:
+            async with asyncio.TaskGroup() as start:
+                opening = start.create_task(self._source.open())
+                start.create_task(publisher.start())
+            self._readers = [await self._reader(stream, queue) for stream in opening.result()]
+            self._wishes.hand_to(self._readers)
+            publishing = _task(self._publish(publisher, queue), f"publish {self._source.name}")
+            reading = [_task(each.run(), f"read {self._source.name}") for each in self._readers]
+            await self._until_ended(reading, publishing, queue, stop)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._readers = []
+            await self._source.close()
+            await publisher.close()
+
+    async def _until_ended(
+        self,
+        reading: Sequence["asyncio.Task[None]"],
+        publishing: "asyncio.Task[None]",
+        queue: Queue,
+        stop: asyncio.Event,
+    ) -> None:
+        """Until a task dies (raises), or the end is asked for: then what is queued is finished."""
+        ending = [_task(stop.wait(), "stop"), _task(self._paused.wait(), "pause")]
+        tasks = [publishing, *reading]
+        try:
+            await asyncio.wait([*tasks, *ending], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            await _cancelled(reading)
+            async with asyncio.timeout(STOP_SECONDS):
+                await queue.put(None)
+                await publishing
+        finally:
+            await _cancelled([*ending, *tasks])
+
+    async def _reader(self, stream: Stream, queue: Queue) -> StreamReader:
+        """The cursor behind the fence, checked; the source placed there; a reader for it."""
+        key = cursor_key(self._book, self._source.name, stream.name)
+        stored = (await self._broker.cursors()).get(key)
+        beginning = Beginning(
+            self._book,
+            self._source,
+            stream,
+            self._normaliser,
+            self._broker,
+            self._topics,
+            self._report,
+        )
+        cursor = await beginning.cursor(
+            None if stored is None else decode_cursor(stored),
+            self._wishes.lost,
+            accept=self._wishes.accept,
+        )
+        for name, read in cursor.reads.items():
+            if not read.paged:
+                self.progress.totals[name] = await self._source.total(stream, name)
+        finish = FinishRead(
+            self._broker, self._normaliser, self._topics, self._report, clock_ms=self._clock_ms
+        )
+        return StreamReader(
+            self._source,
+            stream,
+            self._normaliser,
+            cursor,
+            queue,
+            finish,
+            clock=self.progress.clock,
+            idle_seconds=self._idle_seconds,
+        )
+
+    def _clock_ms(self) -> int:
+        return int(self.progress.clock() * 1000)
+
+    async def _publish(self, publisher: TransactionalPublisher, queue: Queue) -> None:
+        """Every batch with its cursor in one transaction, in order; None ends it."""
+        partition = cursor_partition(self._book, self._source.name)
+        while (batch := await queue.get()) is not None:
+            cursor = batch.cursor
+            key = cursor_key(cursor.book, cursor.source, cursor.stream)
+            record = Event(self._cursors_topic, partition, key, encode_cursor(cursor), [])
+            events = self._refusals.apply(batch.events, self._normaliser.refused)
+            try:
+                await publisher.publish(events, [record], isolate=self._refusals.isolate)
+            except RecordsRefused as error:
+                self._refusals.learn(events, error)
+                raise
+            except LedgerError:
+                self._report.transaction("failed")
+                raise
+            self._refusals.passed()
+            self._report.transaction("committed")
+            self._published(batch)
+            queue.task_done()
+
+    def _published(self, batch: Batch) -> None:
+        """The batch is on the topics for good: tell everyone who waits for that."""
+        progress = self.progress
+        progress.events_total += sum(batch.counts.values())
+        if batch.newest_ms:
+            progress.last_event_at = batch.newest_ms / 1000
+        if batch.caught_up:
+            progress.caught_up_at = progress.clock()
+        self._wishes.lost = None
+        self._report.published(batch.counts, batch.faults)
+        for callback in batch.published:
+            callback()
+        reads = batch.cursor.reads
+        self._wishes.settle(reads)
+        progress.note_reads({name: read.rows for name, read in reads.items() if not read.paged})
+        self._enter(*self._state_after(batch, reads))
+
+    def _state_after(self, batch: Batch, reads: Mapping[str, CollectionRead]) -> tuple[State, str]:
+        held = next((read.held_deletes for read in reads.values() if read.held_deletes), None)
+        reading = next((name for name, read in reads.items() if not read.paged), None)
+        if reading is not None:
+            return State.READING_WHOLE, f"{reading}: {reads[reading].reason}"
+        if held is not None:
+            return State.GAP, f"{held} (cdc resync {self._source.name} --allow-deletes)"
+        return (State.IDLE if batch.caught_up and not batch.events else State.STREAMING), ""
+
+    def _enter(self, state: State, reason: str = "") -> None:
+        if self.progress.enter(state, reason):
+            self._report.state(state, reason)
+
+    def resync(self, wish: Resync) -> None:
+        """Read whole; ``wish.done`` is called when it has been published to its end."""
+        self._wishes.resyncs.append(wish)
+        self._wishes.arrived.set()
+        self._wishes.hand_to(self._readers)
+
+    def look_up(self, wish: LookUp) -> None:
+        """Read single objects again (dead letters that are retried)."""
+        self._wishes.look_ups.append(wish)
+        self._wishes.hand_to(self._readers)
+
+    def pause(self) -> None:
+        """Ends the session after the batch under way; the position is kept."""
+        self._running.clear()
+        self._paused.set()
+
+    def resume(self) -> None:
+        self._paused.clear()
+        self._running.set()
+
+
+def _task(work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
+    return asyncio.create_task(work, name=name)
+
+
+async def _cancelled(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    """Cancels them and waits until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _first(*waits: Coroutine[Any, Any, Any], timeout: float | None = None) -> None:
+    """Until the first of them ends, or the time is over."""
+    tasks = [_task(wait, "wait") for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _cancelled(tasks)

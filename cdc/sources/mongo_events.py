@@ -1,0 +1,162 @@
+"""Change events and documents, from raw BSON to ``Change``.
+
+Decoding is lenient where strictness would stop the stream for ever: dates beyond year 9999 become
+``DatetimeMS``, bytes that are no UTF-8 become lone surrogates. Only where such a value is mapped
+does it become a dead letter; what cannot be decoded at all is a ``Change`` with a ``fault``.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import bson
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+
+from cdc.sources.protocol import Change, Notice
+from schemas.version import ORDINAL_MAX
+
+DECODE: CodecOptions[dict[str, Any]] = CodecOptions(
+    tz_aware=False,  # MongoDB's dates are UTC; aware ones cost 2.3 us an event more
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="surrogateescape",
+    uuid_representation=UuidRepresentation.STANDARD,
+)
+UNREADABLE = "the document cannot be decoded"
+
+_OPS = {"insert": "c", "update": "u", "replace": "u", "delete": "d"}
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as decoded
+_TOKEN_TIME = slice(2, 18)
+"""A resume token is hex of a key string: type 82 (timestamp), then its 8 bytes, big-endian."""
+
+
+def token_position(token: Any) -> int:
+    """The cluster time in a resume token."""
+    data: str = token["_data"]
+    if not data.startswith("82"):
+        raise ValueError("resume token of an unknown form")
+    return int(data[_TOKEN_TIME], 16)
+
+
+class EventReader:
+    """Turns events into changes, counting the ordinals of runs of equal cluster time."""
+
+    def __init__(self, collections: Sequence[str]) -> None:
+        self._collections = frozenset(collections)
+        self._position = -1
+        self._ordinal = -1
+
+    def place(self, position: int, ordinal: int) -> None:
+        """Go on counting behind this change."""
+        self._position, self._ordinal = position, ordinal
+
+    def ordinal_at(self, position: int) -> int:
+        """The last ordinal given out at ``position``; -1: none."""
+        return self._ordinal if position == self._position else -1
+
+    def read(self, events: Sequence[RawBSONDocument]) -> tuple[list[Change], list[Notice]]:
+        """The changes of watched collections in order, and what happened to collections."""
+        changes: list[Change] = []
+        notices: list[Notice] = []
+        for event in self._decode(events):
+            time = event["clusterTime"]
+            position = (time.time << 32) | time.inc
+            self._ordinal = self._ordinal + 1 if position == self._position else 0
+            self._position = position
+            op = _OPS.get(event["operationType"])
+            if op is None:
+                notices.extend(self._notice(event, position))
+                continue
+            collection = event["ns"]["coll"]
+            if collection not in self._collections:
+                continue
+            key = event.get("documentKey")
+            changes.append(
+                Change(
+                    collection,
+                    op,
+                    None if key is None else key["_id"],
+                    event.get("fullDocumentBeforeChange"),
+                    event.get("fullDocument"),
+                    position,
+                    self._ordinal,
+                    _wall_ms(event.get("wallTime"), position),
+                    event.get("fault"),
+                )
+            )
+        return changes, notices
+
+    def _decode(self, events: Sequence[RawBSONDocument]) -> list[dict[str, Any]]:
+        try:
+            return bson.decode_all(b"".join([event.raw for event in events]), DECODE)
+        except (BSONError, RecursionError):
+            return [_decode_one(event) for event in events]
+
+    def _notice(self, event: dict[str, Any], position: int) -> list[Notice]:
+        operation = event["operationType"]
+        if operation in ("dropDatabase", "invalidate"):
+            touched = self._collections
+        elif operation in ("drop", "rename"):
+            names = {event["ns"]["coll"], event.get("to", {}).get("coll")}
+            touched = self._collections & names
+        else:
+            return []
+        if not touched:
+            return []
+        return [Notice(f"{operation} seen in the stream", tuple(sorted(touched)), position)]
+
+    def document(self, raw: RawBSONDocument) -> dict[str, Any]:
+        """A looked-up document, decoded; raises ``BSONError`` where that is impossible."""
+        return bson.decode(raw.raw, DECODE)
+
+    def rows(self, collection: str, rows: Sequence[RawBSONDocument], at: int) -> list[Change]:
+        """Rows of a whole read at ``at``: they hold everything up to and including it."""
+        time_ms = (at >> 32) * 1000
+        try:
+            documents = bson.decode_all(b"".join([row.raw for row in rows]), DECODE)
+        except (BSONError, RecursionError):
+            return [_row(collection, row, at, time_ms) for row in rows]
+        return [
+            Change(collection, "r", document["_id"], None, document, at, ORDINAL_MAX, time_ms)
+            for document in documents
+        ]
+
+
+def _row(collection: str, row: RawBSONDocument, at: int, time_ms: int) -> Change:
+    try:
+        document = bson.decode(row.raw, DECODE)
+    except (BSONError, RecursionError):
+        key = _readable(row, "_id")
+        return Change(collection, "r", key, None, None, at, ORDINAL_MAX, time_ms, UNREADABLE)
+    return Change(collection, "r", document["_id"], None, document, at, ORDINAL_MAX, time_ms)
+
+
+def _decode_one(event: RawBSONDocument) -> dict[str, Any]:
+    try:
+        return bson.decode(event.raw, DECODE)
+    except (BSONError, RecursionError):
+        shell = {name: event[name] for name in ("operationType", "clusterTime", "ns")}
+        shell["ns"] = {"coll": event["ns"]["coll"]}
+        shell["fault"] = UNREADABLE
+        key = event.get("documentKey")
+        if key is not None:
+            shell["documentKey"] = {"_id": _readable(key, "_id")}
+        return shell
+
+
+def _readable(document: RawBSONDocument, name: str) -> Any:
+    """One value of a document that is damaged elsewhere; None where it is damaged itself."""
+    try:
+        value = document[name]
+        return bson.decode(value.raw, DECODE) if isinstance(value, RawBSONDocument) else value
+    except (BSONError, RecursionError, KeyError):
+        return None
+
+
+def _wall_ms(wall: datetime | None, position: int) -> int:
+    if wall is None:  # before MongoDB 6.0
+        return (position >> 32) * 1000
+    since = wall - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
