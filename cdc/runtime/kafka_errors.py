@@ -155,6 +155,8 @@ def kind_of(error: BaseException) -> type[LedgerError] | None:
     """The branch of our tree for an error of the client or the network; None: not mapped."""
     if isinstance(error, LedgerError):
         return type(error)
+    if type(error) is kafka.KafkaError and error.__cause__ is not None:
+        return kind_of(error.__cause__)  # the client wraps what it did not expect
     for base in type(error).__mro__:
         if base in _KIND_OF:
             return _KIND_OF[base]
