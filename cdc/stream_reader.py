@@ -193,7 +193,7 @@ class StreamReader:
     async def _after_reply(self, place: Checkpoint) -> None:
         while (page := self.whole.ready(place)) is not None:
             place = await self._take_page(page, place)
-        self.whole.ask(place.position)
+        self.whole.ask(place)
         finish = self._finish
         if self.whole.to_finish and not self.whole.paging and not place.full:
             if not finish.started:

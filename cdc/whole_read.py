@@ -101,8 +101,13 @@ class WholeRead:
             if read.paged and not read.done and read.held_deletes is None
         ]
 
-    def ask(self, position: int) -> None:
-        """Asks for the next pages, some ahead of the one that waits."""
+    def ask(self, place: Checkpoint) -> None:
+        """Asks for the next pages, some ahead of the one that waits.
+
+        A page must hold every change given out before it was asked for: its time must not be below
+        the newest of these (which lies below ``place`` where that has given out no ordinal).
+        """
+        seen = place.position - (1 if place.ordinal >= 0 else 2)
         while len(self._pending) < PAGES_AHEAD:
             if self._pending and not self._pending[-1].task.done():
                 return
@@ -110,7 +115,7 @@ class WholeRead:
                 request = self._look_ups.popleft()
                 done = self.reads.get(request.collection)
                 above = -1 if done is None else done.last_at
-                self._ask(request.collection, max(above, position - 1), request, None)
+                self._ask(request.collection, max(above, seen), request, None)
                 continue
             collection = self._next_collection()
             if collection is None:
@@ -121,7 +126,7 @@ class WholeRead:
                 start = ahead[-1].task.result().next
                 if start is None:
                     return
-            self._ask(collection, max(read.floor, position - 1), None, start)
+            self._ask(collection, max(read.floor, seen), None, start)
 
     def _ask(self, collection: str, above: int, look_up: LookUp | None, start: object) -> None:
         task = asyncio.create_task(

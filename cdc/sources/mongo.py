@@ -63,11 +63,19 @@ class MongoSource:
     connector = "mongodb"
 
     def __init__(
-        self, name: str, uri: str, collections: Sequence[str], *, allow_sharded: bool = False
+        self,
+        name: str,
+        uri: str,
+        collections: Sequence[str],
+        *,
+        images: Sequence[str] = (),
+        allow_sharded: bool = False,
     ) -> None:
+        """``images``: collections whose mappings need pre- and post-images."""
         self.name = name
         self._collections = tuple(dict.fromkeys(collections))
         self._uri = uri
+        self._images = tuple(dict.fromkeys(images))
         self._allow_sharded = allow_sharded
         self._client: Any = None
         self._database: Any = None
@@ -104,11 +112,38 @@ class MongoSource:
                     hint=f"{SERVER_MAJOR_MIN}.0 or newer is needed (pre- and post-images)",
                 )
             self._session = await self._client.start_session(causal_consistency=False)
+            await self._ensure_images()
         identity = {"database": self._database.name, "set": hello.get("setName", "mongos")}
         replica_set_id = await self._replica_set_id()
         if replica_set_id:
             identity["replica_set_id"] = replica_set_id
         return (Stream(self._database.name, self._collections, identity),)
+
+    async def _ensure_images(self) -> None:
+        """Collections that need images have them, or are made with them; else raises ``Unfit``."""
+        if not self._images:
+            return
+        reply = await self._database.command(
+            {"listCollections": 1, "filter": {"name": {"$in": self._images}}}
+        )
+        known = {each["name"]: each["options"] for each in reply["cursor"]["firstBatch"]}
+        without = [
+            name
+            for name, options in known.items()
+            if not options.get("changeStreamPreAndPostImages", {}).get("enabled")
+        ]
+        if without:
+            raise Unfit(
+                f"no pre- and post-images on {', '.join(sorted(without))}",
+                subject=self.name,
+                hint="; ".join(collmod_line(name) for name in sorted(without)),
+            )
+        for name in self._images:
+            if name not in known:
+                with contextlib.suppress(PyMongoError):  # no rights: it may come to be without us
+                    await self._database.create_collection(
+                        name, changeStreamPreAndPostImages={"enabled": True}
+                    )
 
     async def _replica_set_id(self) -> str | None:
         """The id no two replica sets share, where our rights let us read it."""
@@ -304,6 +339,7 @@ class MongoSource:
             last = bson.decode(bson.encode(json_util.loads(start)), DECODE)
             command["min"] = last
         with mapped("read page", subject=collection):
+            before = await self._now()
             reply = await self._database.command(command, codec_options=RAW, session=self._session)
             rows: list[RawBSONDocument] = reply["cursor"]["firstBatch"]
             if rows and last is not None and _same_id(rows[0], last):
@@ -317,17 +353,18 @@ class MongoSource:
                 rows, cursor_id = reply_more["cursor"]["nextBatch"], reply_more["cursor"]["id"]
             if cursor_id:
                 await self._database.command({"killCursors": collection, "cursors": [cursor_id]})
-        at = _position(reply["cursor"]["atClusterTime"])
+        at = _read_at(reply, before)
         whole = not cursor_id and len(rows) < rows_max
         following = None if whole or not rows else _id_json(rows[-1])
         return Page(self._rows(collection, rows, at), at, self._asked, following)
 
     async def look_up(self, stream: Stream, collection: str, ids: Sequence[str]) -> Page:
         with mapped("look up documents", subject=collection):
+            before = await self._now()
             reply = await self._database.command(
                 {
                     "find": collection,
-                    "filter": {"_id": {"$in": [ids_of_text(text) for text in ids]}},
+                    "filter": {"_id": {"$in": [text for text in ids]}},
                     "batchSize": len(ids),
                     "readConcern": {"level": "snapshot"},
                 },
@@ -335,8 +372,12 @@ class MongoSource:
                 session=self._session,
             )
         cursor = reply["cursor"]
-        at = _position(cursor["atClusterTime"])
+        at = _read_at(reply, before)
         return Page(self._rows(collection, cursor["firstBatch"], at), at, self._asked, None)
+
+    async def _now(self) -> int:
+        """A time that has come: what is read after it is at least as new."""
+        return _position((await self._database.command("ping"))["operationTime"])
 
     def _rows(
         self, collection: str, rows: list[RawBSONDocument], at: int
@@ -359,8 +400,20 @@ class MongoSource:
         client.close()
 
 
+def collmod_line(collection: str) -> str:
+    """What to run in mongosh so that a collection's changes carry its documents."""
+    images = "changeStreamPreAndPostImages: {enabled: true}"
+    return f'db.runCommand({{collMod: "{collection}", {images}}})'
+
+
 def _position(time: Timestamp) -> int:
     return (time.time << 32) | time.inc
+
+
+def _read_at(reply: RawBSONDocument, before: int) -> int:
+    """The time of a snapshot read. An absent collection has none: the time before it was asked."""
+    time = reply["cursor"].get("atClusterTime")
+    return before if time is None else _position(time)
 
 
 def _portable(token: Any) -> Any:
