@@ -1,9 +1,9 @@
 """All entities by name."""
 
-from schemas.entities import accounting
+from schemas.entities import accounting, budget
 from schemas.entities.base import Entity
 
-ENTITIES: dict[str, Entity] = {item.name: item for item in accounting.ENTITIES}
+ENTITIES: dict[str, Entity] = {item.name: item for item in (*accounting.ENTITIES, *budget.ENTITIES)}
 
 
 def entity(name: str) -> Entity:
