@@ -5,7 +5,8 @@ LedgerError
 ├── Unfit                  a server or credential is missing or unsuitable  stop at start (exit 3),
 │                          while running: wait, say so, try again
 ├── Unavailable            a server does not answer, or not now             retry
-│   └── BadAnswer          an answer that cannot be used (not JSON, cut …)  retry
+│   ├── BadAnswer          an answer that cannot be used (not JSON, cut …)  retry
+│   └── Conflict           a race for locks was lost: all of it again       retry
 ├── Doubt                  the outcome of a write is unknown                retry, position re-read
 ├── Fenced                 another owner took over                          hand over
 ├── Gap                    a position is lost or cannot be trusted          read whole
@@ -91,6 +92,10 @@ class BadAnswer(Unavailable):
         self.category = category
 
 
+class Conflict(Unavailable):
+    """A deadlock, a lost race or a stale plan: the whole transaction again, at once."""
+
+
 class Doubt(LedgerError):
     """A write whose outcome is unknown: re-read the position, never trust memory."""
 
@@ -114,7 +119,11 @@ class ForeignCursor(LedgerError):
 
 
 class Refused(LedgerError):
-    """One record or row that is refused for what it contains."""
+    """One record or row that is refused for what it contains. ``code``: its kind, for counting."""
+
+    def __init__(self, message: str, *, code: str = "", **where: str) -> None:
+        super().__init__(message, **where)
+        self.code = code
 
 
 class BrokenPromise(LedgerError):

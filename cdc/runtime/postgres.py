@@ -1,0 +1,230 @@
+"""One PostgreSQL database: how it is reached, its errors in our tree, a transaction one can trust.
+
+There is no pool: every user of a database holds one connection of its own, with limits on both
+sides, so that nothing waits for ever and a frozen server or client frees its locks. A connection
+on which anything unexpected happened is thrown away, never handed on.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+
+from cdc.runtime.errors import (
+    BrokenPromise,
+    Conflict,
+    Doubt,
+    LedgerError,
+    Refused,
+    SettingsError,
+    Unavailable,
+    Unfit,
+)
+
+CLOSE_SECONDS_MAX = 2.0
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+"""Gives a fresh connection, or raises ``Unavailable`` or ``Unfit``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresTarget:
+    """Where a database is, who we are to it, and how long anything may take.
+
+    ``statement_seconds_max`` holds on the server; the client gives up a little later, so that the
+    server's answer wins. ``idle_seconds_max``: the server ends a session that froze inside a
+    transaction, and with it its locks.
+    """
+
+    dsn: str = field(repr=False)
+    application_name: str = "ledger-cdc"
+    connect_seconds_max: float = 10.0
+    statement_seconds_max: float = 30.0
+    lock_seconds_max: float = 10.0
+    idle_seconds_max: float = 10.0
+
+    @property
+    def subject(self) -> str:
+        """Host and database, for messages: never user or password."""
+        try:
+            parts = urlsplit(self.dsn)
+            return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+        except ValueError:
+            return "the database"
+
+    async def connect(self) -> Connection:
+        """A connection to a server that takes writes."""
+        with translated("connect", self.subject):
+            try:
+                return await asyncpg.connect(
+                    self.dsn,
+                    timeout=self.connect_seconds_max,
+                    command_timeout=self.statement_seconds_max + 5,
+                    server_settings=self._session(),
+                    target_session_attrs=SessionAttribute.read_write,
+                )
+            except ValueError as error:
+                raise SettingsError(
+                    f"the DSN cannot be read: {error}", subject=self.subject
+                ) from None
+
+    def _session(self) -> dict[str, str]:
+        return {
+            "application_name": self.application_name,
+            "statement_timeout": _milliseconds(self.statement_seconds_max),
+            "lock_timeout": _milliseconds(self.lock_seconds_max),
+            "idle_in_transaction_session_timeout": _milliseconds(self.idle_seconds_max),
+            "search_path": "pg_catalog",
+            "timezone": "UTC",
+            "jit": "off",
+        }
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))
+
+
+@asynccontextmanager
+async def session(connect: Connect) -> AsyncIterator[Connection]:
+    """A connection for one errand, closed afterwards."""
+    connection = await connect()
+    try:
+        yield connection
+    finally:
+        await close(connection)
+
+
+async def close(connection: Connection) -> None:
+    """Closes politely, or at once where the server does not answer; never raises."""
+    try:
+        await connection.close(timeout=CLOSE_SECONDS_MAX)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
+
+
+@asynccontextmanager
+async def transaction(connection: Connection, operation: str) -> AsyncIterator[None]:
+    """BEGIN … COMMIT, with the COMMIT's answer checked.
+
+    Raises ``Doubt`` where the outcome is unknown: the caller must look at what is stored, on
+    another connection. An error of the body rolls back and is raised, mapped to our tree.
+    """
+    with translated(operation):
+        await connection.execute("BEGIN")
+    try:
+        with translated(operation):
+            yield
+    except BaseException:
+        await _roll_back(connection)
+        raise
+    await _commit(connection, operation)
+
+
+async def _roll_back(connection: Connection) -> None:
+    """Shielded from cancellation; a connection that cannot roll back is cut."""
+    if connection.is_closed():
+        return
+    try:
+        await asyncio.shield(connection.execute("ROLLBACK", timeout=CLOSE_SECONDS_MAX))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+
+
+async def _commit(connection: Connection, operation: str) -> None:
+    try:
+        tag = await connection.execute("COMMIT")
+    except asyncpg.PostgresError as error:
+        found = mapped(error, operation)
+        if isinstance(found, Conflict | Refused):
+            raise found from error  # the server's clear no
+        raise Doubt(f"COMMIT: {found.message}", operation=operation) from error
+    except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        connection.terminate()
+        raise Doubt(f"COMMIT was not answered: {error!r}", operation=operation) from error
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+    if tag != "COMMIT":
+        raise BrokenPromise(f"COMMIT was answered {tag}", operation=operation)
+
+
+@contextmanager
+def translated(operation: str, subject: str = "") -> Iterator[None]:
+    """Errors of asyncpg and the network, raised as ours; ours pass as they are."""
+    try:
+        yield
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        ssl.SSLError,
+        OSError,
+        TimeoutError,
+    ) as error:
+        raise mapped(error, operation, subject) from error
+
+
+_BY_CLASS: dict[str, type[LedgerError]] = {
+    "08": Unavailable,  # connection
+    "0A": Conflict,  # a plan that does not fit any more
+    "22": Refused,  # data
+    "23": Refused,  # constraints
+    "25": Unavailable,  # read-only, idle in transaction
+    "28": Unfit,  # who we are
+    "3D": Unfit,  # no such database
+    "3F": Unfit,  # no such schema
+    "40": Conflict,  # deadlock, serialization
+    "42": Unfit,  # the tables are not as declared, or we may not
+    "44": Refused,  # a view's check
+    "53": Unavailable,  # disk, memory, connections
+    "54": Refused,  # too large for an index
+    "55": Unavailable,  # lock not available
+    "57": Unavailable,  # shutdown, cancelled
+    "58": Unavailable,  # the server's own system
+    "F0": Unavailable,
+    "P0": Refused,  # raised by somebody's trigger
+    "XX": Unavailable,
+}
+_BY_STATE: dict[str, type[LedgerError]] = {
+    "40003": Doubt,  # completion unknown
+    "54001": Unavailable,  # statement too complex: not the row's fault
+}
+_HINTS: dict[type[LedgerError], str] = {Unfit: "`cdc check` and `cdc migrate` tell more"}
+
+
+def mapped(error: BaseException, operation: str, subject: str = "") -> LedgerError:
+    """The error of our tree that says the same; an unknown one is ours to mend."""
+    if isinstance(error, LedgerError):
+        return error
+    kind, code = _kind(error), getattr(error, "sqlstate", None) or ""
+    text = f"{code} {error}".strip() if str(error) else type(error).__name__
+    where = {"operation": operation, "subject": subject, "hint": _HINTS.get(kind, "")}
+    if kind is Refused:
+        constraint = getattr(error, "constraint_name", None) or ""
+        return Refused(text, code=f"{code} {constraint}".strip(), **where)
+    return kind(text, **where)
+
+
+def _kind(error: BaseException) -> type[LedgerError]:
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], BrokenPromise)
+    if isinstance(error, ssl.SSLError):
+        return Unfit
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return SettingsError
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched | OSError | TimeoutError):
+        return Unavailable
+    if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError):
+        return Unavailable  # the connection went away under us
+    return BrokenPromise

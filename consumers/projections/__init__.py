@@ -1,0 +1,8 @@
+"""Which entity becomes which table, in the order in which one transaction writes them."""
+
+from consumers.projections.accounting import ACCOUNTING
+from consumers.projections.projection import Projection
+
+PROJECTIONS: dict[str, Projection] = {item.entity.name: item for item in ACCOUNTING}
+
+__all__ = ["PROJECTIONS", "Projection"]
