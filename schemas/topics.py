@@ -17,6 +17,8 @@ DELETE_RETENTION_MS = 7 * DAY_MS
 """Tombstones stay at least 7 days after they may be compacted."""
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 """Largest record batch, as sent, that the broker takes on our topics."""
+CURSOR_SEGMENT_BYTES = 1024 * 1024
+"""Kafka's smallest: only closed segments are compacted, and a start reads all that is not."""
 EVENT_BYTES_MAX = 1024 * 1024
 """Largest event (key, value and headers, uncompressed) that we publish; above: dead letter."""
 
@@ -64,6 +66,7 @@ def cursors_topic(prefix: str) -> Topic:
             "delete.retention.ms": str(DELETE_RETENTION_MS),
             "message.timestamp.type": "LogAppendTime",
             "segment.ms": str(DAY_MS),
+            "segment.bytes": str(CURSOR_SEGMENT_BYTES),
         },
     )
 
