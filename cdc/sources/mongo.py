@@ -11,35 +11,31 @@ of the database, mapped or not, so that a change of the mapping does not move it
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import bson
-from bson import Timestamp, json_util
-from bson.codec_options import CodecOptions
+from bson import Timestamp
 from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
-from cdc.runtime.errors import Unavailable, Unfit
-from cdc.sources.mongo_events import DECODE, EventReader, token_position
+from cdc.runtime.errors import Unavailable
+from cdc.sources.mongo_events import DECODE_EVENTS, EventReader, token_position
 from cdc.sources.mongo_faults import EVENT_TOO_LARGE, is_code, mapped
+from cdc.sources.mongo_pages import RAW, Pages, id_bytes, portable, token_of
+from cdc.sources.mongo_server import ensure_images, verify
 from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream
 
 REPLY_EVENTS_MAX = 2000
 """A getMore of 1,000 to 5,000 events costs the client the same; fewer cost more."""
-DECODE_EVENTS = 100
-"""Decoding more at once leaves the CPU's cache: 3.8 us an event at 100, 7.0 at 5,000."""
 REPLY_BYTES_FULL = 12 * 1024 * 1024
 """A reply near the 16 MiB limit was cut by size: more is waiting."""
 SEND_AHEAD_SECONDS = 0.0005
 """So long the loop rests after sending a getMore ahead, so that it really leaves."""
 CONNECT_SECONDS = 8.0
 COMMAND_SECONDS = 60.0
-SERVER_MAJOR_MIN = 6
 
-RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _IMAGES = {"fullDocument": "whenAvailable", "fullDocumentBeforeChange": "whenAvailable"}
 _BULKY = ["fullDocument", "fullDocumentBeforeChange", "updateDescription"]
 
@@ -85,76 +81,23 @@ class MongoSource:
         self._ahead: asyncio.Task[RawBSONDocument] | None = None
         self._asked = 0
         self._reader = EventReader(self._collections)
+        self._pages: Pages | None = None
         self._place: Checkpoint | None = None
 
     async def open(self) -> tuple[Stream, ...]:
         self._client = connect(self._uri)
         self._database = self._client.get_default_database()
-        with mapped("connect"):
-            hello = await self._client.admin.command("hello")
-            build = await self._client.admin.command("buildInfo")
-            if hello.get("msg") == "isdbgrid" and not self._allow_sharded:
-                raise Unfit(
-                    "this is a mongos: sharded clusters are not tested",
-                    subject=self.name,
-                    hint="set allow_sharded = true to use it all the same",
-                )
-            if "setName" not in hello and hello.get("msg") != "isdbgrid":
-                raise Unfit(
-                    "the server is no member of a replica set, so it has no change streams",
-                    subject=self.name,
-                    hint="start mongod with --replSet and run rs.initiate()",
-                )
-            if int(build["versionArray"][0]) < SERVER_MAJOR_MIN:
-                raise Unfit(
-                    f"MongoDB {build['version']} is too old",
-                    subject=self.name,
-                    hint=f"{SERVER_MAJOR_MIN}.0 or newer is needed (pre- and post-images)",
-                )
+        with mapped("connect", subject=self.name):
+            identity = await verify(self._database, self.name, allow_sharded=self._allow_sharded)
+            await ensure_images(self._database, self.name, self._images)
             self._session = await self._client.start_session(causal_consistency=False)
-            await self._ensure_images()
-        identity = {"database": self._database.name, "set": hello.get("setName", "mongos")}
-        replica_set_id = await self._replica_set_id()
-        if replica_set_id:
-            identity["replica_set_id"] = replica_set_id
+            reading = await self._client.start_session(causal_consistency=False)
+        self._pages = Pages(self._database, reading, self._reader)
         return (Stream(self._database.name, self._collections, identity),)
-
-    async def _ensure_images(self) -> None:
-        """Collections that need images have them, or are made with them; else raises ``Unfit``."""
-        if not self._images:
-            return
-        reply = await self._database.command(
-            {"listCollections": 1, "filter": {"name": {"$in": self._images}}}
-        )
-        known = {each["name"]: each["options"] for each in reply["cursor"]["firstBatch"]}
-        without = [
-            name
-            for name, options in known.items()
-            if not options.get("changeStreamPreAndPostImages", {}).get("enabled")
-        ]
-        if without:
-            raise Unfit(
-                f"no pre- and post-images on {', '.join(sorted(without))}",
-                subject=self.name,
-                hint="; ".join(collmod_line(name) for name in sorted(without)),
-            )
-        for name in self._images:
-            if name not in known:
-                with contextlib.suppress(PyMongoError):  # no rights: it may come to be without us
-                    await self._database.create_collection(
-                        name, changeStreamPreAndPostImages={"enabled": True}
-                    )
-
-    async def _replica_set_id(self) -> str | None:
-        """The id no two replica sets share, where our rights let us read it."""
-        with contextlib.suppress(PyMongoError):
-            config = await self._client.admin.command("replSetGetConfig")
-            return str(config["config"]["settings"]["replicaSetId"])
-        return None
 
     async def seek(self, stream: Stream, after: Checkpoint | None) -> Checkpoint:
         await self._drop_cursor()
-        token = None if after is None else _token(after.token)
+        token = None if after is None else token_of(after.token)
         with mapped("open change stream", subject=self.name, at_open=token is not None):
             await self._aggregate(token)
         if after is not None:
@@ -189,7 +132,7 @@ class MongoSource:
         opened_at = reply["cursor"]["postBatchResumeToken"]
         if token is None:
             position = token_position(opened_at)
-            self._place = Checkpoint(_portable(opened_at), position, -1, False, self._asked)
+            self._place = Checkpoint(portable(opened_at), position, -1, False, self._asked)
 
     async def _drop_cursor(self) -> None:
         """Ends the server's cursor, and with it a getMore that is still waiting."""
@@ -251,7 +194,7 @@ class MongoSource:
                 yield notice
         position = token_position(token)
         ordinal = self._reader.ordinal_at(position)
-        self._place = Checkpoint(_portable(token), position, ordinal, full, asked)
+        self._place = Checkpoint(portable(token), position, ordinal, full, asked)
         yield self._place
         if not cursor["id"]:  # an invalidate ends the cursor; startAfter goes on behind it
             with mapped("reopen change stream", subject=self.name):
@@ -262,7 +205,7 @@ class MongoSource:
         self._ahead = None
         self._lean = True
         await self._drop_cursor()
-        await self._aggregate(_token(self._standing.token))
+        await self._aggregate(token_of(self._standing.token))
         return await self._reply(wait_seconds)
 
     async def _leave_lean(self, token: Any) -> None:
@@ -286,9 +229,9 @@ class MongoSource:
         newest = Timestamp(changes[-1].position >> 32, changes[-1].position & 0xFFFFFFFF)
         for collection, indexes in missing.items():
             wanted = [changes[index].id for index in indexes]
-            found = await self._look_up(collection, wanted, newest)
+            found = await self._opened_pages.newest(collection, wanted, newest)
             for index in indexes:
-                document = found.get(bson.encode({"": changes[index].id}))
+                document = found.get(id_bytes(changes[index].id))
                 changes[index] = changes[index]._replace(after=document)
         return [
             change
@@ -296,99 +239,22 @@ class MongoSource:
             if change.after is not None or change.op == "d" or change.fault is not None
         ]
 
-    async def _look_up(
-        self, collection: str, ids: list[Any], after: Timestamp
-    ) -> dict[bytes, dict[str, Any]]:
-        found: dict[bytes, dict[str, Any]] = {}
-        with mapped("look up documents", subject=collection):
-            reply = await self._database.command(
-                {
-                    "find": collection,
-                    "filter": {"_id": {"$in": ids}},
-                    "batchSize": len(ids),
-                    "readConcern": {"level": "majority", "afterClusterTime": after},
-                },
-                codec_options=RAW,
-                session=self._session,
-            )
-            batch = "firstBatch"
-            while True:
-                for raw in reply["cursor"][batch]:
-                    document = self._reader.document(raw)
-                    found[bson.encode({"": document.get("_id")})] = document
-                if not reply["cursor"]["id"]:
-                    return found
-                batch = "nextBatch"
-                reply = await self._database.command(
-                    {"getMore": reply["cursor"]["id"], "collection": collection},
-                    codec_options=RAW,
-                    session=self._session,
-                )
-
     async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
-        command: dict[str, Any] = {
-            "find": collection,
-            "hint": {"_id": 1},
-            "sort": {"_id": 1},
-            "limit": rows_max + 1,
-            "batchSize": rows_max + 1,
-            "readConcern": {"level": "snapshot"},
-        }
-        last: Any = None
-        if start is not None:
-            last = bson.decode(bson.encode(json_util.loads(start)), DECODE)
-            command["min"] = last
-        with mapped("read page", subject=collection):
-            before = await self._now()
-            reply = await self._database.command(command, codec_options=RAW, session=self._session)
-            rows: list[RawBSONDocument] = reply["cursor"]["firstBatch"]
-            if rows and last is not None and _same_id(rows[0], last):
-                rows = rows[1:]
-            cursor_id = reply["cursor"]["id"]
-            if not rows and cursor_id:
-                more = {"getMore": cursor_id, "collection": collection, "batchSize": 1}
-                reply_more = await self._database.command(
-                    more, codec_options=RAW, session=self._session
-                )
-                rows, cursor_id = reply_more["cursor"]["nextBatch"], reply_more["cursor"]["id"]
-            if cursor_id:
-                await self._database.command({"killCursors": collection, "cursors": [cursor_id]})
-        at = _read_at(reply, before)
-        whole = not cursor_id and len(rows) < rows_max
-        following = None if whole or not rows else _id_json(rows[-1])
-        return Page(self._rows(collection, rows, at), at, self._asked, following)
+        rows, at, following = await self._opened_pages.page(collection, start, rows_max)
+        return Page(rows, at, self._asked, following)
 
     async def look_up(self, stream: Stream, collection: str, ids: Sequence[str]) -> Page:
-        with mapped("look up documents", subject=collection):
-            before = await self._now()
-            reply = await self._database.command(
-                {
-                    "find": collection,
-                    "filter": {"_id": {"$in": [text for text in ids]}},
-                    "batchSize": len(ids),
-                    "readConcern": {"level": "snapshot"},
-                },
-                codec_options=RAW,
-                session=self._session,
-            )
-        cursor = reply["cursor"]
-        at = _read_at(reply, before)
-        return Page(self._rows(collection, cursor["firstBatch"], at), at, self._asked, None)
-
-    async def _now(self) -> int:
-        """A time that has come: what is read after it is at least as new."""
-        return _position((await self._database.command("ping"))["operationTime"])
-
-    def _rows(
-        self, collection: str, rows: list[RawBSONDocument], at: int
-    ) -> Iterator[Sequence[Change]]:
-        for start in range(0, len(rows), DECODE_EVENTS):
-            yield self._reader.rows(collection, rows[start : start + DECODE_EVENTS], at)
+        rows, at = await self._opened_pages.look_up(collection, ids)
+        return Page(rows, at, self._asked, None)
 
     async def total(self, stream: Stream, collection: str) -> int | None:
-        with mapped("count documents", subject=collection):
-            reply = await self._database.command({"count": collection})
-        return int(reply["n"])
+        return await self._opened_pages.total(collection)
+
+    @property
+    def _opened_pages(self) -> Pages:
+        if self._pages is None:
+            raise Unavailable("the source is not open", subject=self.name)
+        return self._pages
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -398,39 +264,3 @@ class MongoSource:
         await self._drop_cursor()
         self._client = None
         client.close()
-
-
-def collmod_line(collection: str) -> str:
-    """What to run in mongosh so that a collection's changes carry its documents."""
-    images = "changeStreamPreAndPostImages: {enabled: true}"
-    return f'db.runCommand({{collMod: "{collection}", {images}}})'
-
-
-def _position(time: Timestamp) -> int:
-    return (time.time << 32) | time.inc
-
-
-def _read_at(reply: RawBSONDocument, before: int) -> int:
-    """The time of a snapshot read. An absent collection has none: the time before it was asked."""
-    time = reply["cursor"].get("atClusterTime")
-    return before if time is None else _position(time)
-
-
-def _portable(token: Any) -> Any:
-    """A resume token as plain JSON; binary parts as extended JSON."""
-    return json.loads(json_util.dumps(token))
-
-
-def _token(portable: Any) -> Any:
-    """The resume token as the driver sends it."""
-    return json_util.loads(json.dumps(portable))
-
-
-def _id_json(row: RawBSONDocument) -> str:
-    return json_util.dumps(
-        {"_id": bson.decode(row.raw, DECODE)["_id"]}, json_options=json_util.CANONICAL_JSON_OPTIONS
-    )
-
-
-def _same_id(row: RawBSONDocument, last: dict[str, Any]) -> bool:
-    return bson.encode({"_id": bson.decode(row.raw, DECODE)["_id"]}) == bson.encode(last)

