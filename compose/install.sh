@@ -12,7 +12,7 @@ fail() {
 quietly() { # pip is talkative; it is heard when it fails
     "$@" >>"$log" 2>&1 || {
         tail -n 15 "$log" >&2
-        fail "'${*:0:4} …' failed" "read $log; is a package index reachable, and enough disk free?"
+        fail "'${*:1:5} …' failed" "read $log; is a package index reachable, and enough disk free?"
     }
 }
 

@@ -59,9 +59,12 @@ def _home_outside(folder: Path) -> Path:
 
 
 def _copied(programs: Path, target: Path) -> Path:
+    """The wheel's package and, beside it, its libraries, which the programs find by that place."""
+    package = programs.parents[1]
     if not target.exists():
         unfinished = target.with_name("programs-unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(programs.parent, unfinished)
+        for part in package.parent.glob(f"{package.name}*"):
+            shutil.copytree(part, unfinished / part.name)
         unfinished.rename(target)
-    return target / programs.name
+    return target / programs.relative_to(package.parent)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
+import psutil
 
 from compose.stack.folders import open_folder, remove_home
 from compose.stack.ports import LOOPBACK
@@ -85,6 +86,7 @@ class PostgresServer(Server):
         )
         if not (self.data / "PG_VERSION").exists() or not (self._home / "made").exists():
             await self._initdb()
+        self._remove_dead_lock()
         lines = "\n".join((*self._access, *_HBA_DEFAULT, ""))
         (self.data / "pg_hba.conf").write_text(lines)
 
@@ -109,6 +111,19 @@ class PostgresServer(Server):
         )
         await initdb.finish(INITDB_SECONDS_MAX, "initdb of PostgreSQL")
         (self._home / "made").touch()
+
+    def _remove_dead_lock(self) -> None:
+        """After a kill the lock names a process that is gone, a zombie, or by now another's."""
+        lock = self.data / "postmaster.pid"
+        if not lock.exists():
+            return
+        try:
+            holder = psutil.Process(int(lock.read_text().split()[0]))
+            in_use = str(self.data) in holder.cmdline()  # empty for a zombie
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            in_use = False
+        if not in_use:
+            lock.unlink()
 
     def command(self) -> list[str | Path]:
         settings = {"port": str(self.port), "listen_addresses": LOOPBACK, **self.settings}
