@@ -43,8 +43,8 @@ bench: .venv/installed  ## the benchmark; writes bench/results/
 stack: .venv/installed  ## only the servers, in the background. STACK=name: one beside the others
 	@$(RUN) -m compose.stack up --name $(STACK)
 
-stack-down: .venv/installed  ## end the servers and delete their data. STACK=name
-	@$(RUN) -m compose.stack down --name $(STACK)
+stack-down:  ## end the servers and delete their data. STACK=name
+	@[ ! -x $(RUN) ] || $(RUN) -m compose.stack down --name $(STACK)
 
 COMPILE := .venv/bin/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url
