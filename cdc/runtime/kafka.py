@@ -19,7 +19,7 @@ from aiokafka.helpers import create_ssl_context
 
 from cdc.runtime.errors import LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.kafka_errors import code_kind, code_name, mapped
-from cdc.runtime.kafka_metadata import TopicIdsRequest
+from cdc.runtime.kafka_metadata import TopicsRequest
 
 REQUEST_TIMEOUT_MS = 5_000
 RETRY_BACKOFF_MS = 50
@@ -190,7 +190,7 @@ async def topic_ids(connection: KafkaConnection, names: Iterable[str]) -> dict[s
         return {}
     operation = "ask topic ids"
     async with kafka_client(connection, operation) as client:
-        answer = await client.send(client.get_random_node(), TopicIdsRequest(wanted))
+        answer = await client.send(client.get_random_node(), TopicsRequest(wanted))
     found: dict[str, str] = {}
     for topic in answer.to_object()["topics"]:
         code = topic["error_code"]

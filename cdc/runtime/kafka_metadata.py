@@ -96,7 +96,7 @@ class MetadataRequest12(RequestStruct):
     )
 
 
-class TopicIdsRequest(Request[MetadataRequest12]):
+class TopicsRequest(Request[MetadataRequest12]):
     """Asks for the named topics, creating none."""
 
     API_KEY: ClassVar[int] = METADATA_API_KEY
