@@ -1,0 +1,124 @@
+"""The kinds of values that settings have: their forms, and what is said where a form is wrong."""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from cdc.runtime.settings_reader import HIDDEN, did_you_mean
+from schemas.entities import ENTITIES
+
+WRONG = "wrong_setting"
+"""The type of our own errors: ``ctx`` holds ``reason`` and ``fix``."""
+PORT_MAX = 65_535
+
+T = TypeVar("T")
+
+
+def wrong(reason: str, fix: str = "") -> PydanticCustomError:
+    """An error that the loader turns into a fault of the setting it is raised for."""
+    return PydanticCustomError(WRONG, "{reason}", {"reason": reason, "fix": fix})
+
+
+class Secret(SecretStr):
+    """A text that shows itself as ``***``."""
+
+    def _display(self) -> str:
+        return HIDDEN
+
+
+def _listed(value: Any) -> Any:
+    """A list, also as the environment says it: ``a,b``."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` or ``[v6]:port``; raises ``ValueError``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > PORT_MAX:
+        raise ValueError("is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def _listen(text: str) -> str:
+    try:
+        if text:
+            listen_address(text)
+    except ValueError as error:
+        raise wrong(str(error), "write 127.0.0.1:8080") from None
+    return text
+
+
+def _servers(text: str) -> str:
+    for server in text.split(",") if text else ():
+        try:
+            host, port = listen_address(server.strip())
+        except ValueError:
+            host, port = "", 0
+        if not host or not port:
+            raise wrong("is not host:port[,host:port]", "write 127.0.0.1:9092")
+    return text
+
+
+def _file(text: str) -> str:
+    if not Path(text).is_file():
+        raise wrong("there is no such file")
+    return text
+
+
+def _dsn(secret: Secret) -> Secret:
+    fix = "write postgresql://user:password@host:5432/database"
+    try:
+        parts = urlsplit(secret.get_secret_value())
+        _ = parts.port
+    except ValueError:  # its words may hold a part of the password
+        raise wrong("has no port where one must be", fix) from None
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise wrong("is not a PostgreSQL DSN", fix)
+    if not parts.path.strip("/") and "dbname=" not in parts.query:
+        raise wrong("names no database", fix)
+    return secret
+
+
+def _mongo_uri(secret: Secret) -> Secret:
+    fix = "write mongodb://host:27017/database?replicaSet=rs0"
+    scheme, slashes, rest = secret.get_secret_value().partition("://")
+    if scheme not in ("mongodb", "mongodb+srv") or not slashes:
+        raise wrong("is not a MongoDB URI", fix)
+    hosts, _, database = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    if not hosts:
+        raise wrong("names no host", fix)
+    for host in hosts.split(","):
+        port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else "27017"
+        if not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
+            raise wrong(f"{port} is no port", fix)
+    if not database:
+        raise wrong("names no database", fix)
+    return secret
+
+
+def _entities(counts: dict[str, T]) -> dict[str, T]:
+    for entity in counts:
+        if entity not in ENTITIES:
+            raise wrong(f"there is no entity {entity}", did_you_mean(entity, ENTITIES))
+    return counts
+
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+PREFIX_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=100)]
+TopicPrefix = Annotated[str, StringConstraints(pattern=PREFIX_PATTERN, max_length=100)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Listen = Annotated[str, AfterValidator(_listen)]
+Servers = Annotated[str, AfterValidator(_servers)]
+File = Annotated[str, AfterValidator(_file)]
+Dsn = Annotated[Secret, AfterValidator(_dsn)]
+MongoUri = Annotated[Secret, AfterValidator(_mongo_uri)]
+PartitionCounts = Annotated[dict[str, int], AfterValidator(_entities)]
+Listed = BeforeValidator(_listed)

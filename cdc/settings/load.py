@@ -1,0 +1,140 @@
+"""From file, environment and flags to the frozen tree, or to everything that is wrong with them.
+
+Precedence: flags, then the environment, then the file; the plain names that other programs use
+(``MONGODB_URI``, ``DATABASE_URL``, …) only where nothing else says it.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from cdc.runtime.settings_reader import (
+    HIDDEN,
+    Fault,
+    FaultySettings,
+    SettingsTree,
+    did_you_mean,
+    environment,
+    without_password,
+)
+from cdc.settings.kinds import WRONG
+from cdc.settings.plain_names import lay_plain_names
+from cdc.settings.tree import SOURCE_TYPES, Settings
+
+DEFAULT_FILE = "ledger.toml"
+PREFIX = "CDC_"
+CONFIG_VARIABLE = "CDC_CONFIG"
+VALUE_CHARS_MAX = 80
+
+
+def load(
+    config: Path | None = None,
+    flags: Iterable[str] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings; raises ``FaultySettings``. ``flags``: ``path.to.key=value`` each."""
+    known = environment() if variables is None else variables
+    tree = SettingsTree()
+    said = config or (Path(known[CONFIG_VARIABLE]) if known.get(CONFIG_VARIABLE) else None)
+    tree.read_file(said or Path(DEFAULT_FILE), required=said is not None)
+    tree.read_environment(known, PREFIX, ignored=(CONFIG_VARIABLE,))
+    for flag in flags:
+        key, equals, value = flag.partition("=")
+        if equals:
+            tree.lay(tuple(key.split(".")), value, "--set")
+        else:
+            tree.faults.append(Fault(f"--set {flag}", "", "is not key=value"))
+    lay_plain_names(tree, known)
+    settings = _built(tree)
+    if settings is None or tree.faults:
+        raise FaultySettings(tree.faults)
+    return settings
+
+
+def _built(tree: SettingsTree) -> Settings | None:
+    try:
+        return Settings.model_validate(tree.values)
+    except ValidationError as error:
+        tree.faults += [_fault(each, tree) for each in error.errors(include_url=False)]
+        return None
+
+
+def _fault(error: ErrorDetails, tree: SettingsTree) -> Fault:
+    """One of pydantic's errors, in our words and without secrets."""
+    path, model = _walked(error["loc"], tree.values)
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        known = () if model is None else model.model_fields
+        return Fault(tree.place(path), "", "unknown key", did_you_mean(path[-1], known))
+    if kind == "missing":
+        return Fault(tree.place(path), "", "is missing", "give it a value")
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        source = error["input"]
+        said = str(source.get("type", "")) if isinstance(source, dict) else ""
+        reason = "no such type of source" if said else "is missing"
+        return Fault(tree.place((*path, "type")), said, reason, did_you_mean(said, SOURCE_TYPES))
+    value = _shown(error["input"], secret=_is_secret(path, model))
+    fix = error.get("ctx", {}).get("fix", "") if kind == WRONG else ""
+    return Fault(tree.place(path), value, _reason(error), fix)
+
+
+def _walked(
+    loc: tuple[int | str, ...], values: Mapping[str, Any]
+) -> tuple[tuple[str, ...], type[BaseModel] | None]:
+    """The setting's path (a union's tag and ``[key]`` left out) and the model it belongs to."""
+    parts = [str(part) for part in loc if part != "[key]"]
+    if len(parts) > 2 and parts[0] == "sources" and parts[2] in SOURCE_TYPES:
+        model: type[BaseModel] | None = SOURCE_TYPES[parts.pop(2)]
+        at = 2
+    else:
+        model, at = Settings, 0
+    for part in parts[at:-1]:
+        info = model.model_fields.get(part) if model is not None else None
+        if info is not None:
+            model = _model_in(info.annotation)
+    return tuple(parts), model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model behind a field's type, also inside ``dict[str, X]``, ``X | None``, ``tuple``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        if (found := _model_in(inner)) is not None:
+            return found
+    return None
+
+
+def _is_secret(path: tuple[str, ...], model: type[BaseModel] | None) -> bool:
+    info = model.model_fields.get(path[-1]) if model is not None and path else None
+    if info is None:
+        return False
+    kinds = (info.annotation, *get_args(info.annotation))
+    return any(isinstance(kind, type) and issubclass(kind, SecretStr) for kind in kinds)
+
+
+def _shown(value: Any, *, secret: bool) -> str:
+    if not isinstance(value, str | int | float):
+        return ""  # its parts may be secrets
+    if secret and not (isinstance(value, str) and "://" in value and "@" in value):
+        return HIDDEN
+    text = without_password(repr(value))
+    return text if len(text) <= VALUE_CHARS_MAX else f"{text[:VALUE_CHARS_MAX]}…"
+
+
+_REASONS = {
+    "string_pattern_mismatch": "has a form that is not allowed ({pattern})",
+    "string_too_short": "must not be empty",
+    "literal_error": "must be {expected}",
+}
+
+
+def _reason(error: ErrorDetails) -> str:
+    template = _REASONS.get(error["type"])
+    if template is not None:
+        return template.format(**error.get("ctx", {}))
+    text = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return text[:1].lower() + text[1:]
