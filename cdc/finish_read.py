@@ -56,7 +56,7 @@ class FinishRead:
         self._found: asyncio.Queue[list[Missing]] = asyncio.Queue(1)
         self._waiting: list[Missing] = []
         self._collections: tuple[str, ...] = ()
-        self._touched: set[bytes] | None = None
+        self._touched: set[tuple[str, bytes]] | None = None
 
     @property
     def started(self) -> bool:
@@ -65,7 +65,7 @@ class FinishRead:
     def observe(self, events: Iterable[Event]) -> None:
         """Keys that the stream brings while the topics are searched are not deleted."""
         if self._touched is not None:
-            self._touched.update(event.key for event in events)
+            self._touched.update((event.topic, event.key) for event in events)
 
     def step(self, whole: WholeRead, cursor: Cursor, position: int) -> list[Event]:
         """Starts, goes on with or ends the search; returns deletes to be published now."""
@@ -115,11 +115,11 @@ class FinishRead:
     def _deletes(self, epoch: int, position: int) -> list[Event]:
         """Deletes of what was found, at the stream's position; later, where that is too low."""
         version = pack(epoch, position, ORDINAL_MAX)
-        touched: set[bytes] = self._touched or set()
+        touched = self._touched or set[tuple[str, bytes]]()
         later: list[Missing] = []
         events: list[Event] = []
         for row in self._waiting:
-            if row.key in touched:
+            if (row.topic, row.key) in touched:
                 continue
             if row.version >= version:
                 later.append(row)
