@@ -94,11 +94,10 @@ class Stack:
             async with asyncio.TaskGroup() as group:
                 for server in self.servers:
                     group.create_task(server.start())
-        except* StackError as errors:
+        except BaseException as failure:
             await self.kill()
-            raise errors.exceptions[0] from None
-        except* BaseException:
-            await self.kill()
+            if isinstance(failure, BaseExceptionGroup):  # one told its fault; the rest were ended
+                raise failure.exceptions[0] from None
             raise
 
     async def stop(self) -> None:

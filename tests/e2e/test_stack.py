@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from pymongo import AsyncMongoClient
 
-from compose.stack.names import Place
+from compose.stack.names import REPOSITORY, Place
 from compose.stack.process import until
 from compose.stack.servers import KafkaServer, MongoServer, PostgresServer, Stack
 from tests.conftest import stack_command
@@ -114,6 +116,28 @@ async def test_killed_supervisor_takes_its_servers_along_and_the_data_stay(place
             assert await client.get_default_database().things.count_documents({}) == 1
     finally:
         stack_command("down", "--name", other.name)
+
+
+@pytest.mark.parametrize("whom", ["command", "supervisor"])
+def test_an_interrupted_start_leaves_no_server(place: Place, whom: str) -> None:
+    command = [sys.executable, "-m", "compose.stack", "up", "--name", place.name]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as starter:
+        assert starter.stdout is not None
+        first = starter.stdout.readline()
+        supervisor = psutil.Process(int(place.pid_file.read_text()))
+        family = [supervisor, *supervisor.children(recursive=True)]
+        if whom == "command":
+            starter.send_signal(signal.SIGINT)
+        else:
+            supervisor.terminate()
+        rest = starter.stdout.read()
+    assert "answers on" in first
+    assert "Traceback" not in rest
+    assert starter.returncode == (130 if whom == "command" else 1), rest
+    assert alive(family) == []
+    assert not place.supervised
 
 
 def test_taken_port_is_said_with_the_way_out(place: Place) -> None:
