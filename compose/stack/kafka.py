@@ -89,7 +89,7 @@ class KafkaServer(Server):
 
     async def prepare(self) -> None:
         self._java = find_java()
-        if not (cache_folder() / "jars").exists() and self._archive_target is None:
+        if self._archive_target is None and not _archive_path(self._java).exists():
             await fetch_kafka(self._report)
         self._jars = cache_folder() / "jars"
         (self.folder / "server.properties").write_text(self._server_properties())
