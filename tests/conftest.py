@@ -61,7 +61,8 @@ def stack() -> Iterator[Addresses]:
     kept = os.environ.get("LEDGER_STACK")
     name = kept or f"test-{os.getpid()}"
     try:
-        started = stack_command("up", "--name", name, "--test-commands")
+        owner = [] if kept else ["--owner", str(os.getpid())]
+        started = stack_command("up", "--name", name, "--test-commands", *owner)
         if started.returncode != 0:
             pytest.exit(f"no servers: {started.stdout}{started.stderr}", returncode=3)
         found = Place(name).environment()

@@ -61,6 +61,12 @@ def _add_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--test-commands", action="store_true", help="mongod takes failCommand and the like"
     )
+    verb.add_argument(
+        "--owner",
+        type=int,
+        metavar="PID",
+        help="end and delete the stack when this process is gone",
+    )
     for server in SERVERS:
         verb.add_argument(f"--{server}-port", type=int, help="default: a free one")
 
@@ -92,7 +98,7 @@ def main(words: list[str]) -> int:
             case "up":
                 return up(Place(arguments.name), words[1:])
             case "supervise":
-                return supervise(Place(arguments.name), _options(arguments))
+                return supervise(Place(arguments.name), _options(arguments), arguments.owner)
             case "down":
                 return down(Place(arguments.name))
             case _:

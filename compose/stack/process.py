@@ -104,7 +104,7 @@ class Child:
 
         async def ended() -> bool:
             others = (each for each in members if each.pid != self.pid)
-            return self.exit_code is not None and not any(map(_alive, others))
+            return self.exit_code is not None and not any(map(alive, others))
 
         await until(ended, limit_seconds, f"the end of process {self.pid}")
 
@@ -123,7 +123,7 @@ class Child:
             )
 
 
-def _alive(process: psutil.Process) -> bool:
+def alive(process: psutil.Process) -> bool:
     """Not ended; one that ended and waits for its parent to notice holds nothing any more."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

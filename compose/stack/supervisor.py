@@ -1,7 +1,8 @@
 """The process that owns a named stack: if it dies, the servers die.
 
 It outlives the command that started it, and ends on SIGTERM (servers end cleanly, data stay), or
-when a server ends that nobody asked to. Until the servers answer, its output is the starter's.
+when a server ends that nobody asked to. With an owner it also ends, and deletes the data, when
+that process is gone. Until the servers answer, its output is the starter's.
 """
 
 import asyncio
@@ -9,14 +10,17 @@ import os
 import signal
 import sys
 
+import psutil
+
 from compose.stack.errors import StackError
 from compose.stack.names import Place
+from compose.stack.process import alive
 from compose.stack.servers import Options, Stack
 
 WATCH_SECONDS = 0.25
 
 
-def supervise(place: Place, options: Options) -> int:
+def supervise(place: Place, options: Options, owner_pid: int | None = None) -> int:
     """Run a stack until it is told to end; the exit code of the process."""
     if place.lock("supervisor") is None:
         print(f"stack {place.name} has a supervisor already")
@@ -25,7 +29,7 @@ def supervise(place: Place, options: Options) -> int:
     place.pid_file.write_text(str(os.getpid()))
     place.environment_file.unlink(missing_ok=True)
     try:
-        return asyncio.run(_run(place, options))
+        return asyncio.run(_run(place, options, _process(owner_pid)))
     except StackError as error:
         print(f"error: {error}", flush=True)
         return 3
@@ -33,7 +37,14 @@ def supervise(place: Place, options: Options) -> int:
         place.environment_file.unlink(missing_ok=True)
 
 
-async def _run(place: Place, options: Options) -> int:
+def _process(pid: int | None) -> psutil.Process | None:
+    try:
+        return None if pid is None else psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        raise StackError(f"the owner, process {pid}, is gone", "name one that lives") from None
+
+
+async def _run(place: Place, options: Options, owner: psutil.Process | None) -> int:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -48,7 +59,7 @@ async def _run(place: Place, options: Options) -> int:
         await starting
         _write_environment(place, stack.environment)
         _speak_to_log(place)
-        return await _watch(stack, told)
+        return await _watch(stack, told, owner)
     except asyncio.CancelledError:
         return 0
     finally:
@@ -56,8 +67,11 @@ async def _run(place: Place, options: Options) -> int:
         await stack.stop()
 
 
-async def _watch(stack: Stack, told: asyncio.Event) -> int:
+async def _watch(stack: Stack, told: asyncio.Event, owner: psutil.Process | None) -> int:
     while not told.is_set():
+        if owner is not None and not alive(owner):
+            await stack.delete()
+            return 0
         for server in stack.servers:
             if not server.running:
                 print(

@@ -18,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from pymongo import AsyncMongoClient
 
 from compose.stack.names import REPOSITORY, Place
-from compose.stack.process import until
+from compose.stack.process import alive, until
 from compose.stack.servers import KafkaServer, MongoServer, PostgresServer, Stack
 from tests.conftest import stack_command
 
@@ -33,12 +33,8 @@ def place() -> Iterator[Place]:
     stack_command("down", "--name", mine.name)
 
 
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [
-        each
-        for each in processes
-        if each.is_running() and each.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    ]
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [each for each in processes if alive(each)]
 
 
 async def usable(environment: dict[str, str]) -> None:
@@ -75,7 +71,7 @@ async def test_up_twice_is_one_stack_and_down_leaves_nothing(place: Place) -> No
 
     ended = stack_command("down", "--name", place.name)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert alive(family) == []
+    assert living(family) == []
     assert not place.folder.exists()
     assert stack_command("env", "--name", place.name).returncode == 3
     assert stack_command("down", "--name", place.name).returncode == 0
@@ -102,7 +98,7 @@ async def test_killed_supervisor_takes_its_servers_along_and_the_data_stay(place
         os.kill(supervisor.pid, signal.SIGKILL)
 
         async def all_gone() -> bool:
-            return not alive(family)
+            return not living(family)
 
         await until(all_gone, DEATH_SECONDS_MAX, "the end of an orphaned stack")
         assert place.environment() is None
@@ -116,6 +112,21 @@ async def test_killed_supervisor_takes_its_servers_along_and_the_data_stay(place
             assert await client.get_default_database().things.count_documents({}) == 1
     finally:
         stack_command("down", "--name", other.name)
+
+
+async def test_a_stack_with_an_owner_ends_and_vanishes_with_it(place: Place) -> None:
+    owner = await asyncio.create_subprocess_exec("sleep", "600")
+    started = stack_command("up", "--name", place.name, "--owner", str(owner.pid))
+    assert started.returncode == 0, started.stdout
+    supervisor = psutil.Process(int(place.pid_file.read_text()))
+    family = [supervisor, *supervisor.children(recursive=True)]
+    owner.kill()
+    await owner.wait()
+
+    async def vanished() -> bool:
+        return not living(family) and not place.folder.exists()
+
+    await until(vanished, DEATH_SECONDS_MAX, "the end of a stack whose owner is gone")
 
 
 @pytest.mark.parametrize("whom", ["command", "supervisor"])
@@ -136,7 +147,7 @@ def test_an_interrupted_start_leaves_no_server(place: Place, whom: str) -> None:
     assert "answers on" in first
     assert "Traceback" not in rest
     assert starter.returncode == (130 if whom == "command" else 1), rest
-    assert alive(family) == []
+    assert living(family) == []
     assert not place.supervised
 
 
