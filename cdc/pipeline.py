@@ -186,6 +186,7 @@ class Pipeline:
             queue,
             finish,
             clock=self.progress.clock,
+            on_quiet=self._quiet,
             idle_seconds=self._idle_seconds,
         )
 
@@ -229,6 +230,12 @@ class Pipeline:
         self._wishes.settle(reads)
         progress.note_reads({name: read.rows for name, read in reads.items() if not read.paged})
         self._enter(*self._state_after(batch, reads))
+
+    def _quiet(self) -> None:
+        """Nothing is waiting anywhere."""
+        self.progress.caught_up_at = self.progress.clock()
+        if self.progress.state is State.STREAMING:
+            self._enter(State.IDLE)
 
     def _state_after(self, batch: Batch, reads: Mapping[str, CollectionRead]) -> tuple[State, str]:
         held = next((read.held_deletes for read in reads.values() if read.held_deletes), None)

@@ -114,9 +114,13 @@ class StreamReader:
         finish: FinishRead,
         *,
         clock: Callable[[], float],
+        on_quiet: Callable[[], None],
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
-        """``cursor``: where the source stands (it has been placed there), with its reads."""
+        """``cursor``: where the source stands (it has been placed there), with its reads.
+
+        ``on_quiet``: called when a reply shows that everything is published.
+        """
         self._source = source
         self._stream = stream
         self._normaliser = normaliser
@@ -124,6 +128,8 @@ class StreamReader:
         self._queue = queue
         self._finish = finish
         self._clock = clock
+        self._on_quiet = on_quiet
+        self._unpublished = 0
         self._idle_seconds = idle_seconds
         self._saved_at = 0.0
         self._saved = Cursor("", "", "", {}, 0, None, -1, -1, {}, {}, {})
@@ -202,6 +208,8 @@ class StreamReader:
             self._gathered.events += finish.step(self.whole, self._cursor, place.position)
         if self._is_due(place):
             await self._flush(place)
+        elif not place.full and not self._unpublished and not self.whole.paging:
+            self._on_quiet()
 
     async def _take_page(self, page: PendingPage, place: Checkpoint) -> Checkpoint:
         read = page.task.result()
@@ -250,6 +258,7 @@ class StreamReader:
             reads=dict(self.whole.reads),
         )
         self._saved, self._saved_at = cursor, self._clock()
+        self._unpublished += 1
         await self._queue.put(
             Batch(
                 gathered.events,
@@ -258,6 +267,9 @@ class StreamReader:
                 gathered.newest_ms,
                 gathered.counts,
                 gathered.faults,
-                gathered.published,
+                [*gathered.published, self._one_published],
             )
         )
+
+    def _one_published(self) -> None:
+        self._unpublished -= 1
