@@ -7,7 +7,7 @@ a revoked token is tried again and again until its owner is locked out.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cdc.runtime.errors import LedgerError, Unavailable, Unfit
+from cdc.runtime.errors import LedgerError, Rejected, Unavailable, Unfit
 
 FAILURES_MAX = 5
 """So many failures one after another open the circuit."""
@@ -47,7 +47,12 @@ class Breaker:
         self._circuits.pop(credential, None)
 
     def failed(self, credential: str, error: LedgerError) -> None:
-        """Counts a failure; opens at once where the server said so or the credential is refused."""
+        """Counts a failure; opens at once where the server said so or the credential is refused.
+
+        A rejected request says nothing about the next one.
+        """
+        if isinstance(error, Rejected):
+            return
         circuit = self._circuits.setdefault(credential, _Circuit())
         circuit.failures += 1
         if isinstance(error, Unfit):

@@ -3,7 +3,8 @@
 LedgerError
 ├── SettingsError          wrong configuration or usage                     stop (exit 2)
 ├── Unfit                  a server or credential is missing or unsuitable  stop at start (exit 3),
-│                          while running: wait, say so, try again
+│   │                      while running: wait, say so, try again
+│   └── Rejected           a request that a server rejects for its content  the same
 ├── Unavailable            a server does not answer, or not now             retry
 │   ├── BadAnswer          an answer that cannot be used (not JSON, cut …)  retry
 │   └── Conflict           a race for locks was lost: all of it again       retry
@@ -67,6 +68,15 @@ class Unfit(LedgerError):
     """A server or credential that cannot serve until a person mends it."""
 
     exit_code = 3
+
+
+class Rejected(Unfit):
+    """A request that a server rejects: ``status`` of HTTP, ``code`` in the server's own words."""
+
+    def __init__(self, message: str, *, status: int, code: str = "", **where: str) -> None:
+        super().__init__(message, **where)
+        self.status = status
+        self.code = code
 
 
 class Unavailable(LedgerError):

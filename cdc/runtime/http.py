@@ -19,7 +19,14 @@ import httpx
 import msgspec
 
 from cdc.runtime.breaker import Breaker
-from cdc.runtime.errors import BadAnswer, LedgerError, SettingsError, Unavailable, Unfit
+from cdc.runtime.errors import (
+    BadAnswer,
+    LedgerError,
+    Rejected,
+    SettingsError,
+    Unavailable,
+    Unfit,
+)
 
 T = TypeVar("T")
 Json = Any
@@ -29,6 +36,7 @@ ERROR_BYTES_MAX = 64 * 1024
 """An error's body is read so far, for its words."""
 DETAIL_CHARS_MAX = 300
 HIDDEN = "***"
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 _TOKEN_FORMS = re.compile(r"access-[a-z]+-[0-9a-fA-F-]{8,}|(?<=[Bb]earer )\S+")
 
 UNTYPED: msgspec.json.Decoder[Json] = msgspec.json.Decoder(float_hook=Decimal)
@@ -98,19 +106,27 @@ class HttpClient:
         self._explain = explain
         self._limits = limits
         self._redact = Redactor(tuple(secrets))
-        self._client = httpx.AsyncClient(
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip"} | dict(headers or {}),
-            timeout=httpx.Timeout(
-                connect=limits.connect_seconds,
-                read=limits.read_seconds,
-                write=limits.write_seconds,
-                pool=limits.pool_seconds,
-            ),
-            verify=_tls(),
-            follow_redirects=False,
-            trust_env=False,  # no proxy and no .netrc that settings do not name
-            transport=transport,
-        )
+        self._headers = _HEADERS | dict(headers or {})
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+
+    def _connected(self) -> httpx.AsyncClient:
+        if self._client is None:
+            limits = self._limits
+            self._client = httpx.AsyncClient(
+                headers=self._headers,
+                timeout=httpx.Timeout(
+                    connect=limits.connect_seconds,
+                    read=limits.read_seconds,
+                    write=limits.write_seconds,
+                    pool=limits.pool_seconds,
+                ),
+                verify=_tls(),
+                follow_redirects=False,
+                trust_env=False,  # no proxy and no .netrc that settings do not name
+                transport=self._transport,
+            )
+        return self._client
 
     async def get(
         self,
@@ -121,7 +137,7 @@ class HttpClient:
         credential: str = "",
     ) -> T:
         """The decoded body of ``path``; raises from the error tree."""
-        request = self._client.build_request("GET", self._base + path, params=params)
+        request = self._connected().build_request("GET", self._base + path, params=params)
         return await self._ask(request, path, decoder, credential)
 
     async def post(
@@ -133,7 +149,7 @@ class HttpClient:
         credential: str = "",
     ) -> T:
         """The decoded answer to ``body`` as JSON; raises from the error tree."""
-        request = self._client.build_request(
+        request = self._connected().build_request(
             "POST",
             self._base + path,
             content=msgspec.json.encode(body),
@@ -142,7 +158,10 @@ class HttpClient:
         return await self._ask(request, path, decoder, credential)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        """Ends the connections; the next request makes new ones. What the breaker knows stays."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
     async def _ask(
         self, request: httpx.Request, path: str, decoder: "msgspec.json.Decoder[T]", credential: str
@@ -171,7 +190,7 @@ class HttpClient:
         self.requests_total += 1
         try:
             async with asyncio.timeout(self._limits.total_seconds):
-                response = await self._client.send(request, stream=True)
+                response = await self._connected().send(request, stream=True)
                 try:
                     if not response.is_success:
                         raise await self._failure(response)
@@ -245,7 +264,7 @@ def explain_status(answer: Answer) -> LedgerError:
         return BadAnswer(f"HTTP {status}: a redirect, which is not followed", category="redirect")
     if status in (401, 403):
         return Unfit(f"HTTP {status}: the credential is refused")
-    return Unfit(f"HTTP {status}")
+    return Rejected(f"HTTP {status}", status=status)
 
 
 def retry_after_seconds(value: str | None, now: float) -> float | None:

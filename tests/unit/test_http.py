@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cdc.runtime.breaker import FAILURES_MAX, OPEN_SECONDS, UNFIT_SECONDS
-from cdc.runtime.errors import BadAnswer, LedgerError, SettingsError, Unavailable, Unfit
+from cdc.runtime.errors import BadAnswer, LedgerError, Rejected, SettingsError, Unavailable, Unfit
 from cdc.runtime.http import (
     UNTYPED,
     Answer,
@@ -191,7 +191,8 @@ async def test_nobody_listening_is_unavailable() -> None:
         ("503 Away", Unavailable),
         ("401 No", Unfit),
         ("403 No", Unfit),
-        ("404 Nothing", Unfit),
+        ("404 Nothing", Rejected),
+        ("400 What", Rejected),
     ],
 )
 async def test_statuses(status: str, kind: type[LedgerError]) -> None:
