@@ -1,0 +1,194 @@
+"""What a person sees: one picture that is redrawn on a terminal, else one line now and then."""
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from compose.demo.way import Arrival
+
+STORY_LINES = 7
+PLAIN_SECONDS = 2.0
+PLAIN_ARRIVALS = 2
+SLOW_MS = 1000.0
+
+
+@dataclass
+class Picture:
+    """Everything the screen shows, as of now."""
+
+    source: str = "not started"
+    consumer: str = "not started"
+    written: int = 0
+    arrived: int = 0
+    under_way: int = 0
+    lag_seconds: float = 0.0
+    per_second: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    rows: int = 0
+    dead_letters: int = 0
+    last: list[Arrival] = field(default_factory=list)
+    busiest: list[Any] = field(default_factory=list)
+    """Rows of the accounts with name, owner, currency, balance and sums."""
+
+
+class Screen:
+    """`say` adds a line to the story, `show` draws the picture. A context manager."""
+
+    def __init__(self, *, live: bool | None = None) -> None:
+        self._console = Console()
+        self._is_live = sys.stdout.isatty() if live is None else live
+        self._live: Live | None = None
+        self._story: deque[str] = deque(maxlen=STORY_LINES)
+        self._began = time.monotonic()
+        self._next_plain = 0.0
+        self._told: Arrival | None = None
+
+    def __enter__(self) -> "Screen":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def say(self, text: str) -> None:
+        """A line of the story."""
+        line = f"{self._seconds:6.1f} s  {text}"
+        self._story.append(line)
+        if self._live is None:
+            print(line, flush=True)
+
+    def show(self, picture: Picture) -> None:
+        """Draw the picture; on no terminal, a line every few seconds."""
+        if not self._is_live:
+            self._show_plain(picture)
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(self._drawn(picture), refresh=True)
+
+    def close(self) -> None:
+        """Back to plain lines; the story stays readable."""
+        if self._live is None:
+            return
+        self._live.stop()
+        self._live = None
+        self._is_live = False
+        print(*self._story, sep="\n", flush=True)
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _show_plain(self, picture: Picture) -> None:
+        if time.monotonic() < self._next_plain:
+            return
+        self._next_plain = time.monotonic() + PLAIN_SECONDS
+        self.say(
+            f"written {picture.written:,} ({picture.per_second:.0f}/s), in Postgres "
+            f"{picture.arrived:,}, under way {picture.under_way}, lag {picture.lag_seconds:.1f} s, "
+            f"p50 {_ms(picture.p50_ms)}, p99 {_ms(picture.p99_ms)}; source {picture.source}, "
+            f"consumer {picture.consumer}"
+        )
+        for arrival in picture.last[-PLAIN_ARRIVALS:]:
+            if arrival is not self._told:
+                took, what = _ms(arrival.milliseconds), arrival.happening.what
+                print(f"            {took:>8}  {what}  ({arrival.place})", flush=True)
+        self._told = picture.last[-1] if picture.last else None
+
+    def _drawn(self, picture: Picture) -> Panel:
+        body = Group(
+            _stages(picture),
+            _figures(picture),
+            Text(),
+            _arrivals(picture.last),
+            Text(),
+            _accounts(picture.busiest),
+            Text(),
+            Text("\n".join(self._story), style="cyan", no_wrap=True, overflow="ellipsis"),
+        )
+        title = f"a property company lives, its books follow · {self._seconds:.0f} s"
+        return Panel(body, title=title, subtitle="Ctrl-C: end and compare", border_style="blue")
+
+
+def _stages(picture: Picture) -> Text:
+    text = Text()
+    text.append("MongoDB", "bold green").append(" ──▶ source ")
+    text.append(picture.source, _mood(picture.source))
+    text.append(" ──▶ ").append("Kafka", "bold green").append(" ──▶ consumer ")
+    text.append(picture.consumer, _mood(picture.consumer))
+    return text.append(" ──▶ ").append("PostgreSQL", "bold green")
+
+
+def _mood(state: str) -> str:
+    if "killed" in state or "gap" in state or "failed" in state:
+        return "bold white on red"
+    return "bold yellow" if "start" in state or "reading" in state else "bold green"
+
+
+def _figures(picture: Picture) -> Text:
+    return Text.assemble(
+        ("changes written ", "dim"),
+        f"{picture.written:,} ({picture.per_second:.0f}/s)",
+        ("   in Postgres ", "dim"),
+        f"{picture.arrived:,}",
+        ("   under way ", "dim"),
+        (f"{picture.under_way}", "bold red" if picture.lag_seconds > 1 else ""),
+        ("   lag ", "dim"),
+        f"{picture.lag_seconds:.1f} s",
+        ("\ncommit to commit p50 ", "dim"),
+        _ms(picture.p50_ms),
+        ("  p99 ", "dim"),
+        _ms(picture.p99_ms),
+        ("   rows ", "dim"),
+        f"{picture.rows:,}",
+        ("   dead letters ", "dim"),
+        f"{picture.dead_letters}",
+    )
+
+
+def _arrivals(last: list[Arrival]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
+    table.add_column("last changes, from MongoDB's commit to Postgres'", ratio=1, no_wrap=True)
+    table.add_column("took", justify="right", no_wrap=True)
+    table.add_column("came by (topic/partition @ offset)", no_wrap=True, style="dim")
+    for each in reversed(last):
+        style = "red" if each.milliseconds > SLOW_MS else ""
+        table.add_row(
+            Text(each.happening.what), Text(_ms(each.milliseconds), style), Text(each.place)
+        )
+    return table
+
+
+def _accounts(busiest: list[Any]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
+    table.add_column("busiest properties", ratio=1, no_wrap=True)
+    table.add_column("owner", no_wrap=True)
+    for name in ("transactions", "income", "expenses", "balance"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in busiest:
+        table.add_row(
+            Text(row["name"] or ""),
+            Text(row["owner_name"] or "–"),
+            f"{row['transactions']:,}",
+            f"{row['total_income']:,.2f}",
+            f"{row['total_expenses']:,.2f}",
+            Text(f"{row['running_balance']:,.2f} {row['currency']}", "bold"),
+        )
+    return table
+
+
+def _ms(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return "–"
+    if milliseconds > SLOW_MS:
+        return f"{milliseconds / 1000:.1f} s"
+    return f"{milliseconds:.1f} ms"
