@@ -13,6 +13,7 @@ delta, because the delta would have named it otherwise.
 import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from cdc.sources.protocol import Change, Checkpoint, Document, Page, Stream
@@ -171,3 +172,12 @@ class PolledStream:
         if left > 0:
             await pause(min(left, wait_seconds))
         return self._now() >= self.due_at
+
+
+def exact(value: Any) -> Any:
+    """Fractions as text, so that a digest or a token of it is plain JSON."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: exact(item) for name, item in value.items()}
+    return [exact(item) for item in value] if isinstance(value, list) else value

@@ -4,9 +4,8 @@ Both forms end in the same ``PlanAnswer``: the plan in one body (flat arrays), a
 which lines and categories are nested in their parents.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
@@ -296,12 +295,3 @@ def answer_of(plan: PlanBody, month: str, *, whole: bool, tell: Tell) -> PlanAns
         else:
             answer.add(resource, raws)
     return answer
-
-
-def exact(value: Any) -> Any:
-    """Fractions as text, so that a digest or a token of it is plain JSON."""
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {name: exact(item) for name, item in value.items()}
-    return [exact(item) for item in value] if isinstance(value, list) else value

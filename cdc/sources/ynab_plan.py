@@ -18,7 +18,7 @@ import orjson
 from msgspec import Raw
 
 from cdc.runtime.errors import BadAnswer, Gap, Unavailable
-from cdc.sources.polled import HeldRow
+from cdc.sources.polled import HeldRow, exact
 from cdc.sources.protocol import Document
 from cdc.sources.ynab_answers import (
     PLAN_RESOURCES,
@@ -28,7 +28,6 @@ from cdc.sources.ynab_answers import (
     Tell,
     answer_of,
     context_of,
-    exact,
     summary_document,
 )
 from cdc.sources.ynab_api import TooSlow, YnabApi
