@@ -1,6 +1,6 @@
 """What the consumer counts; ``cdc.runtime.metrics`` implements it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 APPLIED = "applied"
@@ -21,8 +21,11 @@ class ConsumerMetrics(Protocol):
     def lag_seconds(self, target: str, topic: str, seconds: float) -> None:
         """``cdc_consumer_lag_seconds``: age of the oldest event that waits; 0: none does."""
 
-    def committed(self, seconds: Sequence[float]) -> None:
-        """``cdc_commit_to_commit_seconds``: source commit to Postgres commit, an entry an event."""
+    def committed(self, seconds: Mapping[float, int]) -> None:
+        """``cdc_commit_to_commit_seconds``: source commit to Postgres commit, to events."""
+
+    def dead_letters(self, counts: dict[str, int]) -> None:
+        """``cdc_dead_letters``: open ones by entity; what is not named has none."""
 
     def replaced_text(self, entity: str, count: int) -> None:
         """Rows in which a character that Postgres cannot hold was replaced."""
@@ -40,7 +43,8 @@ class NoMetrics:
     def rows(self, entity: str, outcome: str, count: int) -> None: ...
     def lag(self, target: str, topic: str, partition: int, records: int) -> None: ...
     def lag_seconds(self, target: str, topic: str, seconds: float) -> None: ...
-    def committed(self, seconds: Sequence[float]) -> None: ...
+    def committed(self, seconds: Mapping[float, int]) -> None: ...
+    def dead_letters(self, counts: dict[str, int]) -> None: ...
     def replaced_text(self, entity: str, count: int) -> None: ...
     def retried(self, target: str, reason: str) -> None: ...
     def gap(self, target: str, topic: str, reason: str) -> None: ...

@@ -1,0 +1,179 @@
+"""A batch in one Postgres transaction: its offsets first, then its rows, or nothing at all.
+
+The offsets are moved by compare-and-set; exactly the batch's partitions must be hit. That alone
+makes zombies, double deliveries and doubtful commits harmless.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+
+from cdc.runtime.errors import Fenced
+from cdc.runtime.postgres import Connection, transaction
+from consumers import statements
+from consumers.batch import Batch, Fold, Move, Place, Row
+from consumers.isolate import Circuit, isolate
+from consumers.parked import Parked, park, parked_record
+from consumers.projections import PROJECTIONS, Projection
+from schemas.sql import query
+
+COPY_ROWS_MIN = 200
+"""From this many rows on, COPY and a staging table are cheaper than arrays."""
+TURN_LOCK = 0x6C656467
+"""Advisory lock of those who write tables with sums kept over them."""
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch's events, by entity; the four add up to the events."""
+
+    applied: Counter[str] = field(default_factory=Counter)
+    duplicate: Counter[str] = field(default_factory=Counter)
+    stale: Counter[str] = field(default_factory=Counter)
+    parked: list[Parked] = field(default_factory=list)
+
+
+class Writer:
+    """Applies batches over one connection; ``group`` names the offset rows."""
+
+    def __init__(self, connection: Connection, group: str, circuit: Circuit) -> None:
+        self._connection = connection
+        self._group = group
+        self._circuit = circuit
+        self._stages: set[str] = set()
+
+    async def apply(self, batch: Batch, outcome: Outcome, *, careful: bool = False) -> None:
+        """Applies and commits, counting into ``outcome`` (true if the commit is).
+
+        Raises ``Fenced`` where the offsets are not as expected. ``Refused`` means that some row
+        was refused and nothing was written: again, ``careful``, which finds those rows and parks
+        them in the same transaction.
+        """
+        outcome.parked.extend(batch.parked)
+        work = [
+            (item, batch.folds[name]) for name, item in PROJECTIONS.items() if name in batch.folds
+        ]
+        await self._make_stages(work)
+        async with transaction(self._connection, "apply"):
+            await move_offsets(self._connection, self._group, batch.moves)
+            await take_turn(self._connection, *(projection for projection, _ in work))
+            for projection, fold in work:
+                await self._write(projection, fold, outcome, careful=careful)
+            await park(self._connection, outcome.parked)
+
+    async def _make_stages(self, work: Sequence[tuple[Projection, Fold]]) -> None:
+        """Before the transaction: a temporary table made inside would go with a rollback."""
+        for projection, fold in work:
+            if projection.table not in self._stages and len(fold.rows) >= COPY_ROWS_MIN:
+                async with transaction(self._connection, "stage"):
+                    await self._connection.execute(statements.create_stage(projection))
+                self._stages.add(projection.table)
+
+    async def _write(
+        self, projection: Projection, fold: Fold, outcome: Outcome, *, careful: bool
+    ) -> None:
+        rows, entity = fold.sorted(), projection.entity.name
+
+        async def write(part: Sequence[Row]) -> int:
+            return await self._upsert(projection, part, copy=not careful)
+
+        if careful:
+            found = await isolate(self._connection, rows, write, self._circuit, projection.table)
+            written, refused = found.written, found.refused
+            self._circuit.passed(len(rows), found.codes)
+        else:
+            written, refused = await write(rows), []
+            self._circuit.passed(len(rows))
+        for row, why in refused:
+            outcome.parked.append(
+                parked_record(
+                    row.record, entity, why.code, why.message, key=row.key, version=row.version
+                )
+            )
+        held = len(rows) - len(refused) - written
+        newer = await self._count_newer(projection, rows) if held else 0
+        outcome.applied[entity] += written + (0 if held else fold.replaced)
+        outcome.stale[entity] += fold.stale + newer + (fold.replaced if held else 0)
+        outcome.duplicate[entity] += fold.duplicates + held - newer
+
+    async def _upsert(self, projection: Projection, rows: Sequence[Row], *, copy: bool) -> int:
+        topic = rows[0].record.topic
+        known = [row for row in rows if row.known]
+        bare = [row for row in rows if not row.known]
+        written = 0
+        if copy and len(known) >= COPY_ROWS_MIN:
+            await self._copy(projection, known)
+            written += row_count(
+                await self._connection.execute(statements.upsert(projection, staged=True), topic)
+            )
+        elif known:
+            statement = statements.upsert(projection, staged=False)
+            written += row_count(await self._connection.execute(statement, topic, *arrays(known)))
+        if bare:
+            statement = statements.mark_deleted(projection)
+            written += row_count(await self._connection.execute(statement, topic, *arrays(bare)))
+        return written
+
+    async def _copy(self, projection: Projection, rows: Sequence[Row]) -> None:
+        await self._connection.copy_to_table(
+            statements.stage_table(projection),
+            schema_name="pg_temp",
+            source=BytesIO(copy_text(rows)),
+        )
+
+    async def _count_newer(self, projection: Projection, rows: Sequence[Row]) -> int:
+        books, sources, ids = (list(part) for part in zip(*(row.key for row in rows), strict=True))
+        versions = [row.version.hex() for row in rows]
+        found = await self._connection.fetchval(
+            statements.count_newer(projection), books, sources, ids, versions
+        )
+        return int(found)
+
+
+def arrays(rows: Sequence[Row]) -> list[list[str | None]]:
+    """The rows' texts, one list a column."""
+    return [list(column) for column in zip(*(row.texts() for row in rows), strict=True)]
+
+
+def copy_text(rows: Sequence[Row]) -> bytes:
+    """The rows in the text format of COPY."""
+    lines = []
+    for row in rows:
+        texts = row.texts()
+        if not row.plain:
+            texts = tuple(part if part is None else part.translate(_ESCAPES) for part in texts)
+        lines.append("\t".join(["\\N" if part is None else part for part in texts]))
+    lines.append("")
+    return "\n".join(lines).encode()
+
+
+async def take_turn(connection: Connection, *projections: Projection) -> None:
+    """Waits for its turn to write tables with sums kept over them; held until the commit."""
+    if any(projection.takes_turns for projection in projections):
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", TURN_LOCK)
+
+
+async def move_offsets(connection: Connection, group: str, moves: Mapping[Place, Move]) -> None:
+    """The compare-and-set; raises ``Fenced`` unless it hit every partition of the batch."""
+    tag = await connection.execute(
+        query("move_offsets"),
+        group,
+        [place.topic for place in moves],
+        [place.partition for place in moves],
+        [move.topic_id for move in moves.values()],
+        [move.expected for move in moves.values()],
+        [move.next for move in moves.values()],
+    )
+    if row_count(tag) != len(moves):
+        raise Fenced(
+            f"{row_count(tag)} of {len(moves)} offsets are as this consumer left them",
+            operation="apply",
+            subject=group,
+        )
+
+
+def row_count(tag: str) -> int:
+    """The row count of a command's tag: ``INSERT 0 5``, ``UPDATE 5``."""
+    return int(tag.rpartition(" ")[2])

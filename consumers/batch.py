@@ -1,0 +1,128 @@
+"""What one poll brought, ready to be applied in one Postgres transaction."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from consumers.parked import Parked
+
+Key = tuple[str, str, str]
+"""(book, source, id): the primary key, and the order in which rows are written."""
+
+
+class Record(Protocol):
+    """A record of Kafka, raw: never run through a deserializer of the client."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> tuple[tuple[str, bytes], ...]: ...
+
+
+class Row(msgspec.Struct, gc=False):
+    """One row as text, in the order of the staging table's columns (None is null).
+
+    ``known``: its content is; a delete may come without any. ``plain``: no text in it needs
+    escaping. ``source_ms``: when it happened at the source.
+    """
+
+    key: Key
+    version: bytes
+    content: tuple[str | None, ...]
+    deleted: bool
+    known: bool
+    plain: bool
+    source_ms: int
+    record: Record
+
+    def texts(self) -> tuple[str | None, ...]:
+        """Key, content, deleted, version (hex), source time (ms), partition, offset."""
+        record = self.record
+        return (
+            *self.key,
+            *self.content,
+            "t" if self.deleted else "f",
+            self.version.hex(),
+            str(self.source_ms),
+            str(record.partition),
+            str(record.offset),
+        )
+
+
+class Place(NamedTuple):
+    """A partition."""
+
+    topic: str
+    partition: int
+
+
+class Move(NamedTuple):
+    """The step of one offset row: from what it must be to what it becomes."""
+
+    topic_id: str
+    expected: int
+    next: int
+
+
+class Fold:
+    """The events of one entity, each key folded to its highest version.
+
+    Two versions of a key must not meet in one statement. What a newer event replaced was applied
+    with it; an older one after a newer is stale, an equal one a duplicate.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, Row] = {}
+        self.replaced = 0
+        self.stale = 0
+        self.duplicates = 0
+        self.source_ms: list[int] = []
+
+    def add(self, row: Row) -> None:
+        """Takes ``row`` where it is the newest of its key so far."""
+        self.source_ms.append(row.source_ms)
+        older = self.rows.setdefault(row.key, row)
+        if older is row:
+            return
+        if row.version > older.version:
+            if not row.known and older.known:  # a delete leaves the last content
+                row.content, row.known, row.plain = older.content, True, older.plain
+            self.rows[row.key] = row
+            self.replaced += 1
+        elif row.version == older.version:
+            self.duplicates += 1
+        else:
+            self.stale += 1
+
+    def sorted(self) -> list[Row]:
+        """In the order of their keys, which every writer keeps."""
+        rows = self.rows
+        return [rows[key] for key in sorted(rows)]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Offsets and all that lies between them: committed together or not at all.
+
+    ``generation``: of the positions it was read under.
+    """
+
+    generation: int = 0
+    moves: dict[Place, Move] = field(default_factory=dict)
+    folds: dict[str, Fold] = field(default_factory=dict)
+    parked: list[Parked] = field(default_factory=list)
+    events: int = 0
+    last_written_ms: dict[Place, int] = field(default_factory=dict)
+    """When the broker took the last record of each partition."""
+    replaced_texts: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,272 @@
+"""THE loop of a consumer: poll → decode → fold → apply. Read this first.
+
+    Kafka ──▶ poll, decode, fold ──▶ one batch ahead ──▶ apply ──▶ Postgres
+                                              offsets by compare-and-set, rows, dead letters:
+                                              one transaction for all partitions of a poll
+
+A session begins with a fresh connection and the offset rows read from it, and ends at the first
+error; what then happens stands in one table (``cdc/runtime/errors.py``). No position is
+remembered over a session: a doubtful commit is settled by reading the rows again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from cdc.runtime.errors import (
+    BrokenPromise,
+    Conflict,
+    Doubt,
+    LedgerError,
+    Policy,
+    Refused,
+    Unavailable,
+    Unfit,
+    policy,
+)
+from cdc.runtime.postgres import Connect, Connection, session
+from cdc.runtime.retry import wait
+from consumers.apply import Outcome, Writer
+from consumers.batch import Batch, Fold, Move, Place
+from consumers.decode import Decoder
+from consumers.feed import Feed, Polled
+from consumers.isolate import Circuit
+from consumers.letters import read_letter
+from consumers.offsets import GapReason, Span, Start, decide, read_offsets, settle_offsets
+from consumers.parked import Parked
+from consumers.settings import ConsumerSettings
+from consumers.state import Progress, State
+from schemas.entities import entity as entity_named
+from schemas.topics import entity_topic_name
+
+TopicIds = Callable[[Iterable[str]], Awaitable[Mapping[str, str]]]
+
+POLL_EVENTS_MIN = 50
+FEED_FAILURES_MAX = 3
+"""Polls that may fail in a row before the group is joined anew."""
+TRUNCATED_SIGHTS = 3
+"""An end below a stored offset must be seen so often: a broker that starts shows less at first."""
+CONFLICT_SECONDS = 0.02
+
+
+class Consumer:
+    """Runs one target. Kafka, Postgres, waiting and chance are passed in."""
+
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        *,
+        feed: Feed,
+        connect: Connect,
+        topic_ids: TopicIds,
+        progress: Progress,
+        backoff: Callable[[int], float],
+        chance: Callable[[], float],
+    ) -> None:
+        """``backoff``: seconds to wait after so many failures in a row. ``chance``: 0 to 1."""
+        self.topic_ids: dict[str, str] = {}
+        self._settings = settings
+        self._limits = settings.limits
+        self._feed = feed
+        self._connect = connect
+        self._ask_topic_ids = topic_ids
+        self._progress = progress
+        self._backoff = backoff
+        self._chance = chance
+        self._circuit = Circuit()
+        self._decoders = {
+            entity_topic_name(settings.topic_prefix, name): (name, Decoder(entity_named(name)))
+            for name in settings.entities
+        }
+        self._events_max = self._limits.poll_events_max
+        self._failures = 0
+        self._truncated_sights = 0
+        self._touched_at = 0.0
+        self._doubtful: tuple[Batch, Outcome] | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``; raises what the policy stops on. What is under way is finished."""
+        while not stop.is_set():
+            try:
+                await self._session(stop)
+            except LedgerError as error:
+                if policy(error) not in (Policy.RETRY, Policy.HAND_OVER):
+                    raise
+                self._failures += 1
+                self._progress.retrying(error)
+                if self._feed.failures >= FEED_FAILURES_MAX:
+                    await self._feed.stop()
+                await self._feed.stay()
+                await wait(stop, self._backoff(self._failures))
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        if not self._feed.open:
+            await self._feed.start()
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        reading: asyncio.Task[Batch] | None = None
+        async with session(self._connect) as connection:
+            writer = Writer(connection, self._settings.group, self._circuit)
+            try:
+                while not stop.is_set():
+                    if not self._feed.positioned:
+                        await _cancelled(reading)
+                        await self._place(connection)
+                        reading = None
+                    reading = reading or asyncio.create_task(self._read(), name="read")
+                    if not await self._arrived(reading, stopping):
+                        continue
+                    batch = reading.result()
+                    reading = asyncio.create_task(self._read(), name="read ahead")
+                    await self._apply(writer, batch)
+            finally:
+                self._feed.lose()
+                stopping.cancel()
+                await _cancelled(reading)
+
+    async def _place(self, connection: Connection) -> None:
+        """Puts every assigned partition where its offset row says."""
+        generation, assigned = self._feed.generation, self._feed.assigned()
+        self.topic_ids = await self._known_topics()
+        spans = await self._feed.spans(assigned) if assigned else {}
+        whole = {place: Span(self.topic_ids[place.topic], *span) for place, span in spans.items()}
+        group = self._settings.group
+        stored = await read_offsets(connection, group)
+        starts = {
+            place: decide(stored.get(place), span, self._limits.gap_after_seconds)
+            for place, span in whole.items()
+        }
+        self._doubt_truncation(starts)
+        await settle_offsets(connection, group, stored, starts)
+        self._settle_doubt(starts)
+        self._feed.place({place: start.offset for place, start in starts.items()}, generation)
+        if self._feed.positioned:
+            self._progress.placed(starts)
+
+    def _doubt_truncation(self, starts: Mapping[Place, Start]) -> None:
+        cut = [place for place, start in starts.items() if start.gap is GapReason.TRUNCATED]
+        if not cut:
+            self._truncated_sights = 0
+        elif self._truncated_sights < TRUNCATED_SIGHTS:
+            self._truncated_sights += 1
+            raise Unavailable(
+                "the log ends before the stored offset", operation="consume", subject=str(cut[0])
+            )
+
+    async def _known_topics(self) -> dict[str, str]:
+        found = dict(await self._ask_topic_ids(self._settings.topics))
+        missing = sorted(set(self._settings.topics) - set(found))
+        if missing:
+            raise Unfit(
+                f"topics are missing: {', '.join(missing)}",
+                operation="consume",
+                hint="`cdc topics` creates them",
+            )
+        return found
+
+    async def check_topics(self) -> None:
+        """Gives the positions up where a topic was made anew under us."""
+        if self._feed.positioned and await self._known_topics() != self.topic_ids:
+            self._feed.lose()
+
+    async def _read(self) -> Batch:
+        generation = self._feed.generation
+        polled = await self._feed.poll(self._limits.poll_wait_ms, self._events_max)
+        now = asyncio.get_running_loop().time()
+        if polled.steps:
+            self._touched_at = now
+        elif now - self._touched_at >= self._limits.touch_seconds:
+            self._touched_at = now
+            polled = Polled({}, self._feed.stand())
+        return self._decode(polled, generation)
+
+    def _decode(self, polled: Polled, generation: int) -> Batch:
+        batch = Batch(generation)
+        for place, (before, after) in polled.steps.items():
+            batch.moves[place] = Move(self.topic_ids[place.topic], before, after)
+        for place, records in polled.records.items():
+            batch.last_written_ms[place] = records[-1].timestamp
+            if place.topic == self._settings.dead_letters_topic:
+                batch.parked += map(read_letter, records)
+                continue
+            entity, decoder = self._decoders[place.topic]
+            fold = batch.folds.setdefault(entity, Fold())
+            replaced = decoder.replaced_texts
+            for record in records:
+                if record.value is None:  # a tombstone, for compaction
+                    continue
+                row = decoder.row(record)
+                if isinstance(row, Parked):
+                    batch.parked.append(row)
+                else:
+                    fold.add(row)
+            if decoder.replaced_texts > replaced:
+                batch.replaced_texts[entity] = decoder.replaced_texts - replaced
+        batch.folds = {entity: fold for entity, fold in batch.folds.items() if fold.rows}
+        batch.events = sum(len(fold.source_ms) for fold in batch.folds.values())
+        return batch
+
+    async def _arrived(self, reading: asyncio.Task[Batch], stopping: asyncio.Task[bool]) -> bool:
+        """Waits for the batch; False where positions are lost or it is time to stop."""
+        lost = asyncio.create_task(self._feed.lost.wait(), name="positions lost")
+        try:
+            await asyncio.wait({reading, lost, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+        return reading.done() and not stopping.done() and self._feed.positioned
+
+    async def _apply(self, writer: Writer, batch: Batch) -> None:
+        if batch.generation != self._feed.generation or not batch.moves:
+            self._progress.enter(State.IDLE)
+            return
+        self._progress.enter(State.CONSUMING if batch.events else State.IDLE)
+        outcome = await self._applied(writer, batch)
+        self._failures = 0
+        self._events_max = min(2 * self._events_max, self._limits.poll_events_max)
+        self._progress.committed(batch, outcome)
+
+    async def _applied(self, writer: Writer, batch: Batch) -> Outcome:
+        """Once, with more care where a row is refused, again where a race was lost."""
+        careful, conflicts = False, 0
+        while True:
+            outcome = Outcome()
+            try:
+                await writer.apply(batch, outcome, careful=careful)
+            except Refused as refusal:
+                if careful:
+                    raise BrokenPromise(f"no row is to blame: {refusal.message}") from refusal
+                careful = True
+            except Conflict:
+                conflicts += 1
+                if conflicts > self._limits.conflicts_max:
+                    raise
+                await asyncio.sleep(CONFLICT_SECONDS * conflicts * (0.5 + self._chance()))
+            except Doubt:
+                self._doubtful = (batch, outcome)
+                raise
+            except Unavailable:
+                # A statement that takes too long takes less with fewer rows.
+                self._events_max = max(POLL_EVENTS_MIN, self._events_max // 2)
+                raise
+            else:
+                return outcome
+
+    def _settle_doubt(self, starts: Mapping[Place, Start]) -> None:
+        """Counts a batch whose commit was not answered, where its offsets say that it stands."""
+        doubtful, self._doubtful = self._doubtful, None
+        if doubtful is None:
+            return
+        batch, outcome = doubtful
+        moved = [(place, move) for place, move in batch.moves.items() if move.next > move.expected]
+        if moved and all(
+            place in starts and starts[place].offset == move.next for place, move in moved
+        ):
+            self._progress.committed(batch, outcome)
+
+
+async def _cancelled(task: asyncio.Task[Batch] | None) -> None:
+    """Ends a read; whatever it brought is read again."""
+    if task is None:
+        return
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,116 @@
+"""What a consumer does beside its loop: heartbeat, lag, Kafka's own offsets, missed deletes.
+
+Nothing here decides anything the loop relies on: a failure is told and tried again next time.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable
+
+import orjson
+
+from cdc.runtime.errors import LedgerError
+from cdc.runtime.postgres import Connect, Connection, close, translated
+from cdc.runtime.retry import wait
+from consumers.batch import Place
+from consumers.consume import Consumer
+from consumers.feed import Feed
+from consumers.settings import ConsumerSettings
+from consumers.state import Progress
+from schemas.sql import query
+
+
+class Keeper:
+    """Runs beside one ``Consumer``. ``control``: the database of what processes say of themselves.
+
+    It keeps one connection to each database, apart from the loop's.
+    """
+
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        consumer: Consumer,
+        *,
+        feed: Feed,
+        connect: Connect,
+        control: Connect,
+        progress: Progress,
+    ) -> None:
+        self._settings = settings
+        self._limits = settings.limits
+        self._consumer = consumer
+        self._feed = feed
+        self._progress = progress
+        self._target = _Kept(connect)
+        self._control = _Kept(control)
+        self._instance = settings.instance or f"{socket.gethostname()}:{os.getpid()}"
+        self._told: dict[Place, int] = {}
+        self._checked_at = asyncio.get_running_loop().time()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``; then once more, so that the last word is true."""
+        try:
+            while not await wait(stop, self._limits.keep_seconds):
+                await self._turn()
+                await self._check()
+            await self._turn()
+        finally:
+            await self._target.close()
+            await self._control.close()
+
+    async def _turn(self) -> None:
+        """Often: what costs next to nothing."""
+        await self._feed.measure(self._progress.ends)
+        self._progress.measure()
+        offsets = dict(self._progress.offsets)
+        if offsets != self._told:
+            await self._feed.tell_kafka(offsets)
+            self._told = offsets
+        await self._tried(self._observe())
+
+    async def _check(self) -> None:
+        """Seldom: topics made anew under us, open dead letters."""
+        now = asyncio.get_running_loop().time()
+        if now - self._checked_at < self._limits.check_seconds:
+            return
+        self._checked_at = now
+        await self._tried(self._consumer.check_topics())
+        await self._tried(self._count_dead_letters())
+
+    async def _observe(self) -> None:
+        state = orjson.dumps(self._progress.document()).decode()
+        name = self._settings.target
+        connection = await self._control.connection()
+        with translated("observe"):
+            await connection.execute(query("observe"), "consumer", name, self._instance, state)
+
+    async def _count_dead_letters(self) -> None:
+        connection = await self._target.connection()
+        with translated("count dead letters"):
+            rows = await connection.fetch(query("count_open_dead_letters"))
+        self._progress.metrics.dead_letters({row["entity"]: row["count"] for row in rows})
+
+    async def _tried(self, errand: Awaitable[None]) -> None:
+        try:
+            await errand
+        except LedgerError as error:
+            self._progress.log.warning("consumer errand failed", error=str(error))
+
+
+class _Kept:
+    """A connection that is kept, and made anew once it is gone."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    async def connection(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+        return self._connection
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await close(connection)

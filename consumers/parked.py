@@ -1,0 +1,103 @@
+"""Dead letters: what cannot be mapped (told by a source) or applied (found here)."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from cdc.runtime.postgres import Connection
+from schemas.sql import query
+
+if TYPE_CHECKING:
+    from consumers.batch import Record
+
+MAP = "map"
+APPLY = "apply"
+SUBJECT_CHARACTERS_MAX = 500
+DETAIL_CHARACTERS_MAX = 2_000
+
+
+class Parked(NamedTuple):
+    """One row of ``sync.dead_letters``; ``subject`` is what makes it one with its like."""
+
+    book: str
+    source: str
+    entity: str
+    stage: str
+    subject: str
+    mapping: str
+    collection: str | None
+    document_id: str | None
+    row_id: str | None
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: str
+    path: str | None
+    reason: str
+    detail: str | None
+    version: bytes
+
+
+def parked_record(
+    record: "Record",
+    entity: str,
+    reason: str,
+    detail: str,
+    *,
+    key: tuple[str, str, str] | None = None,
+    version: bytes = b"",
+) -> Parked:
+    """A record of an entity topic that cannot be applied, whole, so that it can be tried again."""
+    book, source, row_id = key or ("", "", None)
+    place = f"{record.topic}/{record.partition}/{record.offset}"
+    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+    return Parked(
+        book=text(book),
+        source=text(source),
+        entity=entity,
+        stage=APPLY,
+        subject=subject(row_id or place),
+        mapping="",
+        collection=None,
+        document_id=text(row_id) if row_id is not None else None,
+        row_id=text(row_id) if row_id is not None else None,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=text(orjson.dumps(headers).decode().replace("\\u0000", "\\ufffd")),
+        path=None,
+        reason=reason,
+        detail=text(detail)[:DETAIL_CHARACTERS_MAX],
+        version=version,
+    )
+
+
+def text(value: str) -> str:
+    """What Postgres can hold of it."""
+    return value.replace("\0", "\ufffd")
+
+
+def subject(identity: str) -> str:
+    """``identity`` itself, or where it is too long for an index, its beginning and its hash."""
+    identity = text(identity)
+    if len(identity) <= SUBJECT_CHARACTERS_MAX:
+        return identity
+    return f"{identity[:SUBJECT_CHARACTERS_MAX]}…{sha256(identity.encode()).hexdigest()}"
+
+
+async def park(connection: Connection, letters: Iterable[Parked]) -> None:
+    """Writes dead letters; one that is there already counts an attempt more."""
+    newest: dict[tuple[str, ...], Parked] = {}
+    for letter in letters:
+        identity = (*letter[:6],)
+        known = newest.get(identity)
+        if known is None or letter.version >= known.version:
+            newest[identity] = letter
+    if newest:
+        await connection.execute(query("park"), *map(list, zip(*newest.values(), strict=True)))

@@ -1,0 +1,1 @@
+UPDATE sync.requests SET result = $2::text::jsonb WHERE id = $1 AND state = 'running'
