@@ -25,6 +25,7 @@ Match = Callable[[bytes], bool]
 Frames = Callable[[bytearray], Iterator[bytes]]
 
 READ_BYTES = 256 * 1024
+END_SECONDS_MAX = 2.0
 
 
 def as_it_comes(buffer: bytearray) -> Iterator[bytes]:
@@ -92,7 +93,8 @@ class FaultProxy:
         self._frames = frames
         self._faults: list[Fault] = []
         self._links: set[_Link] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._handlers: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._open.set()
         self._delay_seconds = 0.0
@@ -107,9 +109,10 @@ class FaultProxy:
         for fault in self._faults:
             fault.release()
         await self.refuse()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for pump in self._pumps:
+            pump.cancel()
+        if self._handlers:  # each ends when its pumps have
+            await asyncio.wait(self._handlers, timeout=END_SECONDS_MAX)
 
     def passes(self) -> None:
         """Ends blackhole and delay; what was kept back goes on."""
@@ -156,6 +159,10 @@ class FaultProxy:
         return fault
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.current_task()
+        assert handler is not None
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
         self.accepted += 1
         await self._open.wait()
         try:
@@ -165,13 +172,13 @@ class FaultProxy:
             return
         link = _Link(reader, writer, *server_side)
         self._links.add(link)
-        pumps = [
+        pumps = {
             asyncio.create_task(self._pump(self._upwards, link)),
             asyncio.create_task(self._pump(self._downwards, link)),
-        ]
-        self._tasks.update(pumps)
+        }
+        self._pumps |= pumps
         await asyncio.wait(pumps)
-        self._tasks.difference_update(pumps)
+        self._pumps -= pumps
         link.close()
         self._links.discard(link)
 

@@ -174,7 +174,7 @@ async def kafka_client(
             raise await explained(error, connection, operation) from error
         try:
             yield client
-        except (KafkaError, OSError, TimeoutError) as error:
+        except (KafkaError, OSError, TimeoutError, NotImplementedError) as error:
             raise mapped(error, operation) from error
     finally:
         await bounded(client.close())

@@ -103,6 +103,7 @@ _KINDS: dict[type[LedgerError], tuple[type[BaseException], ...]] = {
         kafka.UnsupportedCodecError,
         kafka.UnsupportedForMessageFormatError,
         ssl.SSLError,
+        NotImplementedError,  # aiokafka: both sides speak no common version of a request
     ),
     Doubt: (
         kafka.OutOfOrderSequenceNumber,
@@ -155,8 +156,7 @@ def kind_of(error: BaseException) -> type[LedgerError] | None:
     """The branch of our tree for an error of the client or the network; None: not mapped."""
     if isinstance(error, LedgerError):
         return type(error)
-    if type(error) is kafka.KafkaError and error.__cause__ is not None:
-        return kind_of(error.__cause__)  # the client wraps what it did not expect
+    error = _behind(error)
     for base in type(error).__mro__:
         if base in _KIND_OF:
             return _KIND_OF[base]
@@ -170,7 +170,7 @@ def mapped(
     if isinstance(error, LedgerError):
         return error
     kind = kind_of(error) or BrokenPromise
-    return kind(_text(error), operation=operation, subject=subject, hint=hint)
+    return kind(_text(_behind(error)), operation=operation, subject=subject, hint=hint)
 
 
 def code_name(code: int) -> str:
@@ -188,6 +188,13 @@ def code_kind(code: int) -> type[LedgerError]:
     if code in _UNNAMED_CODES:
         return _UNNAMED_CODES[code][1]
     return kind_of(kafka.for_code(code)()) or BrokenPromise
+
+
+def _behind(error: BaseException) -> BaseException:
+    """What the client wrapped because it did not expect it, or as "connection closed"."""
+    if type(error) in (kafka.KafkaError, kafka.KafkaConnectionError):
+        return error if error.__cause__ is None else _behind(error.__cause__)
+    return error
 
 
 def _text(error: BaseException) -> str:

@@ -101,12 +101,13 @@ class TopicsRequest(Request[MetadataRequest12]):
 
     API_KEY: ClassVar[int] = METADATA_API_KEY
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], *, with_operations: bool = False) -> None:
         self._names = names
+        self._with_operations = with_operations
 
     def build(self, request_struct_class: type[MetadataRequest12]) -> MetadataRequest12:
         unknown_id = bytes(UUID_BYTES).hex()
         topics: list[tuple[str, str, dict[int, bytes]]] = [
             (unknown_id, name, {}) for name in self._names
         ]
-        return request_struct_class(topics, False, False, {})
+        return request_struct_class(topics, False, self._with_operations, {})
