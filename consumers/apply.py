@@ -14,7 +14,7 @@ from cdc.runtime.postgres import Connection, transaction
 from consumers import statements
 from consumers.batch import Batch, Fold, Move, Place, Row
 from consumers.isolate import Circuit, isolate
-from consumers.parked import Parked, park, parked_record
+from consumers.parked import Parked, park, parked_row
 from consumers.projections import PROJECTIONS, Projection
 from schemas.sql import query
 
@@ -87,11 +87,7 @@ class Writer:
             written, refused = await write(rows), []
             self._circuit.passed(len(rows))
         for row, why in refused:
-            outcome.parked.append(
-                parked_record(
-                    row.record, entity, why.code, why.message, key=row.key, version=row.version
-                )
-            )
+            outcome.parked.append(parked_row(row, entity, why))
         held = len(rows) - len(refused) - written
         newer = await self._count_newer(projection, rows) if held else 0
         outcome.applied[entity] += written + (0 if held else fold.replaced)
@@ -99,21 +95,18 @@ class Writer:
         outcome.duplicate[entity] += fold.duplicates + held - newer
 
     async def _upsert(self, projection: Projection, rows: Sequence[Row], *, copy: bool) -> int:
-        topic = rows[0].record.topic
-        known = [row for row in rows if row.known]
-        bare = [row for row in rows if not row.known]
+        """How many were written."""
         written = 0
-        if copy and len(known) >= COPY_ROWS_MIN:
-            await self._copy(projection, known)
-            written += row_count(
-                await self._connection.execute(statements.upsert(projection, staged=True), topic)
-            )
-        elif known:
-            statement = statements.upsert(projection, staged=False)
-            written += row_count(await self._connection.execute(statement, topic, *arrays(known)))
-        if bare:
-            statement = statements.mark_deleted(projection)
-            written += row_count(await self._connection.execute(statement, topic, *arrays(bare)))
+        for known in (True, False):
+            part = [row for row in rows if row.known is known]
+            staged = known and copy and len(part) >= COPY_ROWS_MIN
+            if staged:
+                await self._copy(projection, part)
+            if part:
+                statement = statements.upsert(projection, known=known, staged=staged)
+                columns = () if staged else arrays(part)
+                topic = part[0].record.topic
+                written += row_count(await self._connection.execute(statement, topic, *columns))
         return written
 
     async def _copy(self, projection: Projection, rows: Sequence[Row]) -> None:

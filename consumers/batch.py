@@ -1,5 +1,6 @@
 """What one poll brought, ready to be applied in one Postgres transaction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -27,7 +28,7 @@ class Record(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> tuple[tuple[str, bytes], ...]: ...
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 class Row(msgspec.Struct, gc=False):

@@ -75,7 +75,7 @@ class Consumer:
         self._circuit = Circuit()
         self._decoders = {
             entity_topic_name(settings.topic_prefix, name): (name, Decoder(entity_named(name)))
-            for name in settings.entities
+            for name in settings.applied
         }
         self._events_max = self._limits.poll_events_max
         self._failures = 0

@@ -48,8 +48,13 @@ class _Op(msgspec.Struct, gc=False):
     op: str
 
 
+class _Versioned(msgspec.Struct, gc=False):
+    source: _Source
+
+
 _decode_key = msgspec.json.Decoder(_Key).decode
 _decode_op = msgspec.json.Decoder(_Op).decode
+_decode_versioned = msgspec.json.Decoder(_Versioned).decode
 
 
 def content_type(entity: Entity) -> type[msgspec.Struct]:
@@ -57,7 +62,11 @@ def content_type(entity: Entity) -> type[msgspec.Struct]:
     fields: list[Any] = []
     for column in entity.columns:
         wire = _WIRE_TYPES.get(column.kind, str)
-        fields.append((column.name, wire) if column.required else (column.name, wire | None, None))
+        if column.required:
+            fields.append((column.name, wire))
+        else:  # undecoded JSON takes a null as it is, and must not be in a union
+            kind = wire if wire is msgspec.Raw else wire | None
+            fields.append((column.name, kind, None))
     return msgspec.defstruct(f"{entity.model.__name__}Content", fields, kw_only=True, gc=False)
 
 
@@ -160,15 +169,17 @@ class Decoder:
     def _hash(self, after: Any, key: Key) -> str:
         """For a record without the header, and for the last content of a deleted row."""
         book, source, row_id = key
+        entity = self._entity
+        texts = (getattr(after, name) for name in entity.hash_texts)
         return transaction_hash(
             book,
             source,
-            after.property_id,
+            getattr(after, entity.hash_account),
             row_id,
             after.amount,
             after.currency,
             after.date,
-            after.description,
+            next((each for each in texts if each is not None), None),
         ).hex()
 
 
@@ -189,10 +200,24 @@ def read_op(value: bytes) -> str | None:
         return None
 
 
+def read_version(value: bytes) -> bytes | None:
+    """The version of an event; None where it has none."""
+    try:
+        return bytes.fromhex(_decode_versioned(value).source.change_version)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+
+
 def _text_of(kind: Kind) -> Any:
     """How a value that is not text on the wire is written for Postgres."""
     if kind is Kind.BOOL:
         return {True: "t", False: "f"}.__getitem__
     if kind is Kind.JSON:
-        return lambda raw: bytes(raw).decode()
+        return _json_text
     return str
+
+
+def _json_text(raw: msgspec.Raw) -> str | None:
+    """JSON as it stands in the event; its null is the database's."""
+    value = bytes(raw).decode()
+    return None if value == "null" else value

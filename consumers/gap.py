@@ -44,7 +44,7 @@ class MissedDeletes:
         self._log = log
         self._projections = {
             entity_topic_name(settings.topic_prefix, name): PROJECTIONS[name]
-            for name in settings.entities
+            for name in settings.applied
         }
 
     async def run(self, stop: asyncio.Event) -> None:

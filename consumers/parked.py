@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
+from cdc.runtime.errors import Refused
 from cdc.runtime.postgres import Connection
 from schemas.sql import query
 
 if TYPE_CHECKING:
-    from consumers.batch import Record
+    from consumers.batch import Record, Row
 
 MAP = "map"
 APPLY = "apply"
@@ -75,6 +76,13 @@ def parked_record(
         reason=reason,
         detail=text(detail)[:DETAIL_CHARACTERS_MAX],
         version=version,
+    )
+
+
+def parked_row(row: "Row", entity: str, why: Refused) -> Parked:
+    """A row that Postgres refused."""
+    return parked_record(
+        row.record, entity, why.code, why.message, key=row.key, version=row.version
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.postgres import PostgresTarget
+from consumers.projections import PROJECTIONS
 from schemas.topics import (
     DEAD_LETTER_PARTITIONS,
     LAG_MS,
@@ -60,11 +61,16 @@ class ConsumerSettings:
         return target_group(self.topic_prefix, self.target)
 
     @property
+    def applied(self) -> dict[str, int]:
+        """The entities that have a table: the topics of others are left for later versions."""
+        return {name: count for name, count in self.entities.items() if name in PROJECTIONS}
+
+    @property
     def dead_letters_topic(self) -> str:
         return dead_letters_topic(self.topic_prefix).name
 
     @property
     def topics(self) -> dict[str, int]:
         """Every topic that is read, with its declared partitions."""
-        found = {entity_topic_name(self.topic_prefix, e): n for e, n in self.entities.items()}
+        found = {entity_topic_name(self.topic_prefix, e): n for e, n in self.applied.items()}
         return found | {self.dead_letters_topic: DEAD_LETTER_PARTITIONS}

@@ -7,6 +7,17 @@ event's version is greater than the row's; a replay also writes an equal one tha
 
 from consumers.projections.projection import HASH, KEY, Projection
 
+FOLLOWING = (
+    "deleted",
+    "version",
+    "source_time",
+    "topic",
+    "partition",
+    '"offset"',
+    "applied_at",
+)
+"""What stands behind the content in every table."""
+
 LIVE = "live"
 REPLAY = "replay"
 
@@ -39,15 +50,20 @@ def create_stage(projection: Projection) -> str:
     )
 
 
-def upsert(projection: Projection, *, staged: bool, mode: str = LIVE) -> str:
-    """Writes rows whose content is known, $1: the topic; its row count is what was written."""
-    source = _staged(projection) if staged else _arrays(projection)
-    content = [name for name, _ in projection.content]
+def upsert(
+    projection: Projection, *, known: bool = True, staged: bool = False, mode: str = LIVE
+) -> str:
+    """Writes rows of the topic $1; its row count is what was written.
+
+    ``known``: with their content; else deletes that came without any, and what the rows hold
+    stays. ``staged``: from the staging table; else from arrays, $2 on.
+    """
+    content = [name for name, _ in projection.content] if known else []
     return "\n".join(
         (
-            f"INSERT INTO {projection.table} AS t ({_columns(content)})",
-            f"SELECT {_selected(projection)}",
-            f"FROM {source}",
+            f"INSERT INTO {projection.table} AS t ({', '.join(_columns(content))})",
+            f"SELECT {', '.join(_values(projection, known))}",
+            f"FROM {_staged(projection) if staged else _arrays(projection)}",
             f"ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET",
             f"    {_assigned(content)}",
             f"WHERE {_guard(content, mode)}",
@@ -55,16 +71,22 @@ def upsert(projection: Projection, *, staged: bool, mode: str = LIVE) -> str:
     )
 
 
-def mark_deleted(projection: Projection, *, mode: str = LIVE) -> str:
-    """Deletes without content ($1: the topic, then arrays): what the row held stays."""
+def compare(projection: Projection, *, known: bool) -> str:
+    """Counts what a replay of rows (arguments as for ``upsert``) would do to the table."""
+    content = [name for name, _ in projection.content] if known else []
+    named = zip(_values(projection, known), _columns(content), strict=True)
     return "\n".join(
         (
-            f"INSERT INTO {projection.table} AS t ({_columns([])})",
-            f"SELECT {_selected(projection, content=False)}",
-            f"FROM {_arrays(projection)}",
-            f"ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET",
-            f"    {_assigned([])}",
-            f"WHERE {_guard([], mode)}",
+            "SELECT count(*) FILTER (WHERE t.id IS NULL) AS inserted,",
+            "    count(*) FILTER (WHERE s.version > t.version) AS updated,",
+            f"    count(*) FILTER (WHERE s.version = t.version AND {_differs(content, 's')})",
+            "        AS healed",
+            "FROM (",
+            f"    SELECT {', '.join(f'{value} AS {name}' for value, name in named)}",
+            f"    FROM {_arrays(projection)}",
+            ") AS s",
+            f"LEFT JOIN {projection.table} AS t",
+            f"    ON {' AND '.join(f't.{name} = s.{name}' for name in KEY)}",
         )
     )
 
@@ -109,37 +131,30 @@ def _arrays(projection: Projection) -> str:
     return f"unnest({arrays})\n    AS s ({names})"
 
 
-def _columns(content: list[str]) -> str:
-    names = [*KEY, *content, "deleted", "version", "source_time", "topic", "partition"]
-    return ", ".join((*names, '"offset"', "applied_at"))
+def _columns(content: list[str]) -> list[str]:
+    return [*KEY, *content, *FOLLOWING]
 
 
-def _selected(projection: Projection, *, content: bool = True) -> str:
+def _values(projection: Projection, known: bool) -> list[str]:
     """The staged texts as the table's types (a cast to the type a column has costs nothing)."""
-    selected = [f"s.{name}" for name in KEY]
-    if content:
-        for name, kind in projection.content:
-            value = f"decode(s.{name}, 'hex')" if name == HASH else f"s.{name}::{kind}"
-            selected.append(value)
-    return ", ".join(
-        (
-            *selected,
-            "s.deleted::boolean",
-            "decode(s.version, 'hex')",
-            "to_timestamp(s.source_ms::float8 / 1000)",
-            "$1",
-            "s.partition::integer",
-            's."offset"::bigint',
-            "now()",
-        )
-    )
+    content = []
+    for name, kind in projection.content if known else ():
+        content.append(f"decode(s.{name}, 'hex')" if name == HASH else f"s.{name}::{kind}")
+    return [
+        *(f"s.{name}" for name in KEY),
+        *content,
+        "s.deleted::boolean",
+        "decode(s.version, 'hex')",
+        "to_timestamp(s.source_ms::float8 / 1000)",
+        "$1",
+        "s.partition::integer",
+        's."offset"::bigint',
+        "now()",
+    ]
 
 
 def _assigned(content: list[str]) -> str:
-    names = [*content, "deleted", "version", "source_time", "topic", "partition"]
-    return ",\n    ".join(
-        f"{name} = excluded.{name}" for name in (*names, '"offset"', "applied_at")
-    )
+    return ",\n    ".join(f"{name} = excluded.{name}" for name in (*content, *FOLLOWING))
 
 
 def _guard(content: list[str], mode: str) -> str:

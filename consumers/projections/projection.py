@@ -7,7 +7,6 @@ from schemas.entities.base import POSTGRES_TYPES
 
 KEY = ("book", "source", "id")
 HASH = "transaction_hash"
-LINEAGE = ("source_time", "topic", "partition", "offset", "applied_at")
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,14 @@ CREATE TABLE sync.observed (
     PRIMARY KEY (kind, name, instance)
 ) WITH (fillfactor = 50);
 
+-- Requests made of APIs that allow so many an hour, by a hash of the credential.
+CREATE TABLE sync.api_requests (
+    credential text COLLATE "C" NOT NULL,
+    at timestamptz NOT NULL
+);
+
+CREATE INDEX api_requests_recent ON sync.api_requests (credential, at);
+
 CREATE TABLE sync.audit (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
@@ -322,6 +330,631 @@ WHERE d.resolved_at IS NULL AND NOT EXISTS (
         SELECT 'accounting.owners', book, source, id, version FROM accounting.owners
         UNION ALL
         SELECT 'accounting.transactions', book, source, id, version FROM accounting.transactions
+    ) AS r
+    WHERE r.entity = d.entity AND r.book = d.book AND r.source = d.source
+        AND (r.id = coalesce(d.row_id, d.document_id)
+            OR (d.stage = 'map' AND r.id > d.document_id || '/' AND r.id < d.document_id || '0'))
+        AND (r.version > d.version OR (d.stage = 'apply' AND r.version = d.version))
+);
+
+-- The budget facts: YNAB's structure, the bank feed mapped into it, and what is derived over them.
+-- Content may be null only where a delete came before anything else was known.
+
+CREATE SCHEMA IF NOT EXISTS budget;
+
+CREATE TABLE budget.budgets (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    kind text,
+    name text,
+    currency text,
+    currency_format jsonb,
+    date_format text,
+    first_month date,
+    last_month date,
+    last_modified_on timestamptz,
+    institution_id text COLLATE "C",
+    institution_name text,
+    status text,
+    status_reason text,
+    consent_expiration_time timestamptz,
+    last_successful_update timestamptz,
+    last_failed_update timestamptz,
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (kind IS NOT NULL AND name IS NOT NULL))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.accounts (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    name text,
+    type text,
+    on_budget boolean,
+    closed boolean,
+    note text,
+    currency text,
+    unofficial_currency text,
+    balance numeric,
+    cleared_balance numeric,
+    uncleared_balance numeric,
+    available numeric,
+    credit_limit numeric,
+    transfer_payee_id text COLLATE "C",
+    direct_import_linked boolean,
+    direct_import_in_error boolean,
+    last_reconciled_at timestamptz,
+    debt_original_balance numeric,
+    debt_interest_rates jsonb,
+    debt_minimum_payments jsonb,
+    debt_escrow_amounts jsonb,
+    subtype text,
+    official_name text,
+    mask text,
+    persistent_account_id text COLLATE "C",
+    holder_category text,
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL AND name IS NOT NULL AND type IS NOT NULL))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.category_groups (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    name text,
+    hidden boolean,
+    internal boolean,
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL AND name IS NOT NULL))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.categories (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    category_group_id text COLLATE "C",
+    name text,
+    hidden boolean,
+    internal boolean,
+    original_category_group_id text COLLATE "C",
+    note text,
+    month date,
+    currency text,
+    budgeted numeric,
+    activity numeric,
+    balance numeric,
+    goal_type text,
+    goal_needs_whole_amount boolean,
+    goal_day bigint,
+    goal_cadence bigint,
+    goal_cadence_frequency bigint,
+    goal_creation_month date,
+    goal_target numeric,
+    goal_target_month date,
+    goal_target_date date,
+    goal_percentage_complete bigint,
+    goal_months_to_budget bigint,
+    goal_under_funded numeric,
+    goal_overall_funded numeric,
+    goal_overall_left numeric,
+    goal_snoozed_at timestamptz,
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL AND month IS NOT NULL))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.months (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    month date,
+    note text,
+    currency text,
+    income numeric,
+    budgeted numeric,
+    activity numeric,
+    to_be_budgeted numeric,
+    age_of_money bigint,
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL AND month IS NOT NULL))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.month_categories (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    category_group_id text COLLATE "C",
+    name text,
+    hidden boolean,
+    internal boolean,
+    original_category_group_id text COLLATE "C",
+    note text,
+    month date,
+    currency text,
+    budgeted numeric,
+    activity numeric,
+    balance numeric,
+    goal_type text,
+    goal_needs_whole_amount boolean,
+    goal_day bigint,
+    goal_cadence bigint,
+    goal_cadence_frequency bigint,
+    goal_creation_month date,
+    goal_target numeric,
+    goal_target_month date,
+    goal_target_date date,
+    goal_percentage_complete bigint,
+    goal_months_to_budget bigint,
+    goal_under_funded numeric,
+    goal_overall_funded numeric,
+    goal_overall_left numeric,
+    goal_snoozed_at timestamptz,
+    category_id text COLLATE "C",
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL AND month IS NOT NULL AND category_id IS NOT NULL))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.payees (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    name text,
+    transfer_account_id text COLLATE "C",
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL AND name IS NOT NULL))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.payee_locations (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    payee_id text COLLATE "C",
+    latitude text,
+    longitude text,
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL AND payee_id IS NOT NULL))
+) WITH (fillfactor = 90);
+
+-- subtransaction_ids: the complete set of a split's lines, null where it was not told whole.
+CREATE TABLE budget.transactions (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    amount numeric CHECK (amount > -1e100 AND amount < 1e100),
+    currency text,
+    memo text,
+    payee_id text COLLATE "C",
+    category_id text COLLATE "C",
+    transfer_account_id text COLLATE "C",
+    account_id text COLLATE "C",
+    date date,
+    cleared text,
+    approved boolean,
+    flag_color text,
+    flag_name text,
+    transfer_transaction_id text COLLATE "C",
+    matched_transaction_id text COLLATE "C",
+    import_id text COLLATE "C",
+    import_payee_name text,
+    import_payee_name_original text,
+    debt_transaction_type text,
+    subtransaction_ids jsonb,
+    payee_name text,
+    pending boolean,
+    pending_transaction_id text COLLATE "C",
+    unofficial_currency text,
+    authorized_date date,
+    authorized_datetime timestamptz,
+    datetime timestamptz,
+    name text,
+    merchant_name text,
+    merchant_entity_id text COLLATE "C",
+    original_description text,
+    category_primary text,
+    category_detailed text,
+    category_confidence text,
+    category_version text,
+    payment_channel text,
+    transaction_code text,
+    check_number text,
+    account_owner text,
+    location jsonb,
+    payment_meta jsonb,
+    counterparties jsonb,
+    details jsonb,
+    transaction_hash bytea,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (
+        budget_id IS NOT NULL AND amount IS NOT NULL AND account_id IS NOT NULL AND date IS NOT NULL
+    ))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.subtransactions (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    amount numeric CHECK (amount > -1e100 AND amount < 1e100),
+    currency text,
+    memo text,
+    payee_id text COLLATE "C",
+    category_id text COLLATE "C",
+    transfer_account_id text COLLATE "C",
+    transaction_id text COLLATE "C",
+    transfer_transaction_id text COLLATE "C",
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (
+        budget_id IS NOT NULL AND amount IS NOT NULL AND transaction_id IS NOT NULL
+    ))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.scheduled_transactions (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    amount numeric CHECK (amount > -1e100 AND amount < 1e100),
+    currency text,
+    memo text,
+    payee_id text COLLATE "C",
+    category_id text COLLATE "C",
+    transfer_account_id text COLLATE "C",
+    account_id text COLLATE "C",
+    date_first date,
+    date_next date,
+    frequency text,
+    flag_color text,
+    flag_name text,
+    subtransaction_ids jsonb,
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (
+        budget_id IS NOT NULL AND amount IS NOT NULL AND account_id IS NOT NULL
+        AND date_next IS NOT NULL
+    ))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.scheduled_subtransactions (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    amount numeric CHECK (amount > -1e100 AND amount < 1e100),
+    currency text,
+    memo text,
+    payee_id text COLLATE "C",
+    category_id text COLLATE "C",
+    transfer_account_id text COLLATE "C",
+    scheduled_transaction_id text COLLATE "C",
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (
+        budget_id IS NOT NULL AND amount IS NOT NULL AND scheduled_transaction_id IS NOT NULL
+    ))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.money_movement_groups (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    month date,
+    group_created_at timestamptz,
+    note text,
+    performed_by_user_id text COLLATE "C",
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL))
+) WITH (fillfactor = 90);
+
+CREATE TABLE budget.money_movements (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    month date,
+    moved_at timestamptz,
+    note text,
+    money_movement_group_id text COLLATE "C",
+    performed_by_user_id text COLLATE "C",
+    from_category_id text COLLATE "C",
+    to_category_id text COLLATE "C",
+    currency text,
+    amount numeric,
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL AND amount IS NOT NULL))
+) WITH (fillfactor = 90);
+
+-- The history of bank balances: a row each time one changed.
+CREATE TABLE budget.balances (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    budget_id text COLLATE "C",
+    account_id text COLLATE "C",
+    as_of timestamptz,
+    current numeric,
+    available numeric,
+    credit_limit numeric,
+    currency text,
+    unofficial_currency text,
+    details jsonb,
+    deleted boolean NOT NULL DEFAULT false,
+    version bytea NOT NULL DEFAULT '\x',
+    source_time timestamptz,
+    topic text,
+    partition integer,
+    "offset" bigint,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, id),
+    CHECK (deleted OR (budget_id IS NOT NULL AND account_id IS NOT NULL AND as_of IS NOT NULL))
+) WITH (fillfactor = 90);
+
+CREATE INDEX transactions_by_account ON budget.transactions (book, source, account_id, date)
+    WHERE NOT deleted;
+CREATE INDEX transactions_by_hash ON budget.transactions (transaction_hash) WHERE NOT deleted;
+CREATE INDEX subtransactions_by_parent ON budget.subtransactions (book, source, transaction_id);
+CREATE INDEX balances_by_account ON budget.balances (book, source, account_id, as_of);
+
+CREATE VIEW budget.budgets_live AS SELECT * FROM budget.budgets WHERE NOT deleted;
+CREATE VIEW budget.accounts_live AS SELECT * FROM budget.accounts WHERE NOT deleted;
+CREATE VIEW budget.category_groups_live AS SELECT * FROM budget.category_groups WHERE NOT deleted;
+CREATE VIEW budget.categories_live AS SELECT * FROM budget.categories WHERE NOT deleted;
+CREATE VIEW budget.months_live AS SELECT * FROM budget.months WHERE NOT deleted;
+CREATE VIEW budget.month_categories_live AS
+    SELECT * FROM budget.month_categories WHERE NOT deleted;
+CREATE VIEW budget.payees_live AS SELECT * FROM budget.payees WHERE NOT deleted;
+CREATE VIEW budget.payee_locations_live AS SELECT * FROM budget.payee_locations WHERE NOT deleted;
+CREATE VIEW budget.transactions_live AS SELECT * FROM budget.transactions WHERE NOT deleted;
+CREATE VIEW budget.scheduled_transactions_live AS
+    SELECT * FROM budget.scheduled_transactions WHERE NOT deleted;
+CREATE VIEW budget.scheduled_subtransactions_live AS
+    SELECT * FROM budget.scheduled_subtransactions WHERE NOT deleted;
+CREATE VIEW budget.money_movement_groups_live AS
+    SELECT * FROM budget.money_movement_groups WHERE NOT deleted;
+CREATE VIEW budget.money_movements_live AS SELECT * FROM budget.money_movements WHERE NOT deleted;
+CREATE VIEW budget.balances_live AS SELECT * FROM budget.balances WHERE NOT deleted;
+
+-- A line lives as long as its transaction does, and as long as a newer complete set names it. The
+-- two tables are filled from two topics in any order, so this is looked up, never kept.
+CREATE VIEW budget.subtransactions_live AS
+SELECT s.*
+FROM budget.subtransactions AS s
+WHERE NOT s.deleted AND NOT EXISTS (
+    SELECT FROM budget.transactions AS t
+    WHERE t.book = s.book AND t.source = s.source AND t.id = s.transaction_id
+        AND (t.deleted OR (t.version > s.version AND jsonb_typeof(t.subtransaction_ids) = 'array'
+            AND NOT t.subtransaction_ids ? s.id))
+);
+
+-- The same purchase seen by two feeds: (source, transaction_id) is the one that counts, the other
+-- one is left out of transactions_once while the match is confirmed. Nothing is merged.
+CREATE TABLE budget.matches (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    transaction_id text COLLATE "C" NOT NULL,
+    other_source text COLLATE "C" NOT NULL,
+    other_id text COLLATE "C" NOT NULL,
+    score numeric NOT NULL CHECK (score BETWEEN 0 AND 1),
+    reason jsonb NOT NULL DEFAULT '{}',
+    state text NOT NULL DEFAULT 'proposed' CHECK (state IN ('proposed', 'confirmed', 'rejected')),
+    found_at timestamptz NOT NULL DEFAULT now(),
+    decided_by text,
+    decided_at timestamptz,
+    CHECK ((source, transaction_id) <> (other_source, other_id))
+);
+
+-- A pair is known once, whichever way round; a transaction is left out for one other at most.
+CREATE UNIQUE INDEX matches_pair ON budget.matches (
+    book,
+    least(source || '/' || transaction_id, other_source || '/' || other_id),
+    greatest(source || '/' || transaction_id, other_source || '/' || other_id)
+);
+CREATE UNIQUE INDEX matches_left_out ON budget.matches (book, other_source, other_id)
+    WHERE state = 'confirmed';
+
+CREATE VIEW budget.transactions_once AS
+SELECT t.*
+FROM budget.transactions AS t
+WHERE NOT t.deleted AND NOT EXISTS (
+    SELECT FROM budget.matches AS m
+    JOIN budget.transactions AS k
+        ON k.book = m.book AND k.source = m.source AND k.id = m.transaction_id AND NOT k.deleted
+    WHERE m.state = 'confirmed' AND m.book = t.book
+        AND m.other_source = t.source AND m.other_id = t.id
+);
+
+-- Which days of an account's history have been fetched. not_available: the bank gives no more.
+CREATE TABLE budget.coverage (
+    book text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    account_id text COLLATE "C" NOT NULL,
+    from_date date NOT NULL,
+    to_date date NOT NULL,
+    state text NOT NULL CHECK (state IN ('fetched', 'failed', 'not_available')),
+    transactions bigint NOT NULL DEFAULT 0,
+    detail text,
+    fetched_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book, source, account_id, from_date),
+    CHECK (from_date <= to_date)
+);
+
+-- As before, with the budget's tables.
+CREATE OR REPLACE VIEW sync.open_dead_letters AS
+SELECT d.*
+FROM sync.dead_letters AS d
+WHERE d.resolved_at IS NULL AND NOT EXISTS (
+    SELECT FROM (
+        SELECT 'accounting.properties' AS entity, book, source, id, version
+        FROM accounting.properties
+        UNION ALL
+        SELECT 'accounting.owners', book, source, id, version
+        FROM accounting.owners
+        UNION ALL
+        SELECT 'accounting.transactions', book, source, id, version
+        FROM accounting.transactions
+        UNION ALL
+        SELECT 'budget.budgets', book, source, id, version
+        FROM budget.budgets
+        UNION ALL
+        SELECT 'budget.accounts', book, source, id, version
+        FROM budget.accounts
+        UNION ALL
+        SELECT 'budget.category_groups', book, source, id, version
+        FROM budget.category_groups
+        UNION ALL
+        SELECT 'budget.categories', book, source, id, version
+        FROM budget.categories
+        UNION ALL
+        SELECT 'budget.months', book, source, id, version
+        FROM budget.months
+        UNION ALL
+        SELECT 'budget.month_categories', book, source, id, version
+        FROM budget.month_categories
+        UNION ALL
+        SELECT 'budget.payees', book, source, id, version
+        FROM budget.payees
+        UNION ALL
+        SELECT 'budget.payee_locations', book, source, id, version
+        FROM budget.payee_locations
+        UNION ALL
+        SELECT 'budget.transactions', book, source, id, version
+        FROM budget.transactions
+        UNION ALL
+        SELECT 'budget.subtransactions', book, source, id, version
+        FROM budget.subtransactions
+        UNION ALL
+        SELECT 'budget.scheduled_transactions', book, source, id, version
+        FROM budget.scheduled_transactions
+        UNION ALL
+        SELECT 'budget.scheduled_subtransactions', book, source, id, version
+        FROM budget.scheduled_subtransactions
+        UNION ALL
+        SELECT 'budget.money_movement_groups', book, source, id, version
+        FROM budget.money_movement_groups
+        UNION ALL
+        SELECT 'budget.money_movements', book, source, id, version
+        FROM budget.money_movements
+        UNION ALL
+        SELECT 'budget.balances', book, source, id, version
+        FROM budget.balances
     ) AS r
     WHERE r.entity = d.entity AND r.book = d.book AND r.source = d.source
         AND (r.id = coalesce(d.row_id, d.document_id)

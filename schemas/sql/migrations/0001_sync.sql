@@ -92,6 +92,14 @@ CREATE TABLE sync.observed (
     PRIMARY KEY (kind, name, instance)
 ) WITH (fillfactor = 50);
 
+-- Requests made of APIs that allow so many an hour, by a hash of the credential.
+CREATE TABLE sync.api_requests (
+    credential text COLLATE "C" NOT NULL,
+    at timestamptz NOT NULL
+);
+
+CREATE INDEX api_requests_recent ON sync.api_requests (credential, at);
+
 CREATE TABLE sync.audit (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),

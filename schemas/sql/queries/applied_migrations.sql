@@ -1,0 +1,1 @@
+SELECT number, name, checksum FROM sync.migrations ORDER BY number
