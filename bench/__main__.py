@@ -1,0 +1,126 @@
+"""`python -m bench`: measure, print the tables, write bench/results/.
+
+Exit codes: 0 measured (whatever the verdicts), 2 wrong usage, 3 something is missing or broke.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bench import backlog, steady
+from bench.bed import Bed
+from bench.machine import described, require_durable
+from bench.report import medians, show, write
+from compose.stack.errors import StackError
+from compose.stack.names import Place
+
+EVENTS = 200_000
+ACCOUNTS, ACCOUNTS_SPREAD = 500, 50_000
+GROWTH_ROWS = (200_000, 2_000_000)
+SECONDS_BY_RATE = {20: 20.0, 2_000: 15.0}
+Workload = Callable[[Bed], Awaitable[dict[str, Any]]]
+
+
+def workloads(events: int) -> dict[str, Workload]:
+    """Every workload by its name, in the order they are run."""
+    small, large = GROWTH_ROWS
+    return {
+        "start": lambda bed: backlog.start(bed, ACCOUNTS),
+        "inserts": lambda bed: backlog.inserts(bed, events, ACCOUNTS),
+        "updates": lambda bed: backlog.updates(bed, events, ACCOUNTS),
+        "snapshot": lambda bed: backlog.snapshot(bed, events, ACCOUNTS),
+        "inserts-spread": lambda bed: backlog.inserts(bed, events, ACCOUNTS_SPREAD),
+        "updates-spread": lambda bed: backlog.updates(bed, events, ACCOUNTS_SPREAD),
+        "steady-20": lambda bed: steady.rate(bed, 20, SECONDS_BY_RATE[20], ACCOUNTS),
+        "steady-2000": lambda bed: steady.rate(bed, 2_000, SECONDS_BY_RATE[2_000], ACCOUNTS),
+        "idle": lambda bed: steady.idle(bed, ACCOUNTS),
+        "growth": lambda bed: backlog.growth(bed, events, small, large, ACCOUNTS),
+    }
+
+
+LONG = ("growth",)
+
+
+def _parser() -> argparse.ArgumentParser:
+    names = list(workloads(EVENTS))
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="What an event costs, how fast a backlog goes, how late a row is.",
+        epilog="example: python -m bench --only inserts,idle --events 20000",
+    )
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        help=f"some of: {', '.join(names)} (default: all but {', '.join(LONG)})",
+    )
+    parser.add_argument("--events", type=int, default=EVENTS, help="of a backlog")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each; medians are shown")
+    parser.add_argument("--profile", action="store_true", help="both processes under cProfile")
+    parser.add_argument("--name", default="bench", help="of its stack")
+    return parser
+
+
+async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> None:
+    place = Place(arguments.name)
+    if place.lock("bench") is None:  # held until we end
+        raise StackError(f"a benchmark runs already on stack {place.name}", "wait for its end")
+    bed = Bed(place.folder, say, arguments.profile)
+    try:
+        await bed.start()
+        await require_durable(bed.stack)
+        description = await described(bed.stack)
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for number in range(arguments.repeat):
+            for name, workload in chosen.items():
+                say(f"{name} (run {number + 1} of {arguments.repeat})")
+                runs.setdefault(name, []).append(await workload(bed))
+        results = {name: medians(each) for name, each in runs.items()}
+        await require_durable(bed.stack)
+    finally:
+        await bed.stack.delete()
+    show(results)
+    if arguments.profile:
+        say("profiles are in .stack/profile-*; these figures are not worth keeping")
+    else:
+        path = write(results, runs, description | {"repeat": arguments.repeat})
+        say(f"written: {path.relative_to(place.root.parent)}")
+
+
+def say(line: str) -> None:
+    """A line for whoever waits."""
+    print(line, flush=True)
+
+
+async def _until_told(work: Awaitable[None]) -> None:
+    """SIGINT and SIGTERM cancel the work, so that nothing is left running."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await task
+
+
+def main(words: list[str]) -> int:
+    """The exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(words)
+    known = workloads(arguments.events)
+    wanted = arguments.only or [name for name in known if name not in LONG]
+    if unknown := set(wanted) - set(known):
+        parser.error(f"no such workload: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    if arguments.events < 1 or arguments.repeat < 1:
+        parser.error("--events and --repeat are at least 1")
+    try:
+        asyncio.run(_until_told(_run(arguments, {name: known[name] for name in wanted})))
+    except StackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    except asyncio.CancelledError:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,68 @@
+"""The figures to reach: where each is found in the results, its goal, and its stretch goal."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`path` leads through the results; `at_least`: more is better."""
+
+    name: str
+    unit: str
+    path: tuple[str, ...]
+    goal: float
+    stretch: float
+    at_least: bool = False
+
+    def value(self, results: Results) -> float | None:
+        """None when the workload was not run."""
+        found: Any = results
+        for part in self.path:
+            if not isinstance(found, dict) or part not in found:
+                return None
+            found = found[part]
+        return float(found)
+
+    def verdict(self, value: float) -> str:
+        """`stretch`, `goal` or `missed`."""
+        sign = -1 if self.at_least else 1
+        if sign * value <= sign * self.stretch:
+            return "stretch"
+        return "goal" if sign * value <= sign * self.goal else "missed"
+
+
+def _cpu(
+    name: str, workload: str, stage: str, goal: float, stretch: float, unit: str = "µs"
+) -> Figure:
+    return Figure(name, unit, (workload, "cpu_us", stage), goal, stretch)
+
+
+FIGURES = (
+    _cpu("source: CPU per insert", "inserts", "source", 20, 13),
+    _cpu("consumer: CPU per insert", "inserts", "consumer", 10, 6),
+    _cpu("consumer: CPU per update", "updates", "consumer", 10, 6),
+    _cpu("Postgres: CPU per new row, 500 accounts", "inserts", "postgres", 22, 12),
+    _cpu("Postgres: CPU per changed row, 500 accounts", "updates", "postgres", 32, 20),
+    _cpu("Postgres: CPU per new row, 50,000 accounts", "inserts-spread", "postgres", 40, 24),
+    _cpu("Postgres: CPU per changed row, 50,000", "updates-spread", "postgres", 60, 38),
+    Figure(
+        "backlog of inserts, end to end", "/s", ("inserts", "events_per_second"), 25e3, 40e3, True
+    ),
+    Figure(
+        "backlog of updates, end to end", "/s", ("updates", "events_per_second"), 18e3, 28e3, True
+    ),
+    Figure("snapshot to rows", "/s", ("snapshot", "events_per_second"), 30e3, 50e3, True),
+    Figure("peak RSS, source", "MiB", ("inserts", "peak_rss_mib", "source"), 90, 65),
+    Figure("peak RSS, consumer", "MiB", ("inserts", "peak_rss_mib", "consumer"), 80, 50),
+    Figure("process start to first row", "s", ("start", "first_row_seconds"), 0.8, 0.45),
+    Figure("20/s: ack to commit, p50", "ms", ("steady-20", "ack_to_commit_ms", "p50"), 10, 6),
+    Figure("20/s: ack to commit, p99", "ms", ("steady-20", "ack_to_commit_ms", "p99"), 25, 12),
+    Figure("20/s: write to commit, p50", "ms", ("steady-20", "write_to_commit_ms", "p50"), 10, 6),
+    Figure("20/s: write to commit, p99", "ms", ("steady-20", "write_to_commit_ms", "p99"), 25, 12),
+    Figure("2,000/s: ack to commit, p99", "ms", ("steady-2000", "ack_to_commit_ms", "p99"), 60, 30),
+    Figure("idle, both processes", "ms/s", ("idle", "cpu_ms_per_second", "both"), 8, 4.5),
+    Figure("growth: CPU per event, large to small", "×", ("growth", "ratio", "all"), 1.2, 1.05),
+)
