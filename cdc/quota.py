@@ -11,13 +11,13 @@ the time makes none.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Protocol
 
-import asyncpg
-
-from cdc.runtime.errors import Unavailable
+from cdc.runtime.errors import LedgerError, Unavailable
+from cdc.runtime.postgres import Connect, session, transaction
+from schemas.sql import query
 
 ALLOWED = 200
 """YNAB's own limit, per token in any rolling hour."""
@@ -33,31 +33,9 @@ ALONE_GAP_SECONDS = WINDOW_SECONDS / ALONE
 DATABASE_SECONDS = 3.0
 DATABASE_RETRY_SECONDS = 30.0
 
-_TAKE = """
-WITH gone AS (
-    DELETE FROM sync.api_requests
-    WHERE credential = $1 AND at <= to_timestamp($2::float8) - make_interval(secs => $3)
-), made AS (
-    SELECT count(*) AS n, min(at) AS oldest FROM sync.api_requests
-    WHERE credential = $1 AND at > to_timestamp($2::float8) - make_interval(secs => $3)
-), put AS (
-    INSERT INTO sync.api_requests (credential, at)
-    SELECT $1, to_timestamp($2::float8) FROM made WHERE n < $4
-)
-SELECT n, extract(epoch FROM oldest)::float8 AS oldest FROM made
-"""
-_LATER = """
-INSERT INTO sync.api_requests (credential, at)
-SELECT $1, to_timestamp(t) FROM unnest($2::float8[]) AS t
-"""
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
-
 
 class QuotaSpent(Unavailable):
     """No request is left for now."""
-
-
-Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 
 class Quota(Protocol):
@@ -106,7 +84,7 @@ class HourlyQuota:
                 try:
                     async with asyncio.timeout(DATABASE_SECONDS):
                         oldest = await self._log(now)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                except (LedgerError, TimeoutError):
                     self._ask_again_at = now + DATABASE_RETRY_SECONDS
                 else:
                     self._alone_since = None
@@ -126,18 +104,17 @@ class HourlyQuota:
 
     async def _log(self, now: float) -> float:
         """Writes the request down if there is room; sets ``left`` (-1: none); the oldest's time."""
-        connection = await self._connect()
-        try:
-            async with connection.transaction():
-                await connection.execute(_LOCK, self._key)
+        async with session(self._connect) as connection:
+            async with transaction(connection, "take quota"):
+                await connection.execute(query("lock_api_requests"), self._key)
                 if self._unwritten:
-                    await connection.execute(_LATER, self._key, self._unwritten)
-                row = await connection.fetchrow(_TAKE, self._key, now, WINDOW_SECONDS, self._limit)
+                    await connection.execute(query("note_api_requests"), self._key, self._unwritten)
+                row = await connection.fetchrow(
+                    query("take_api_request"), self._key, now, WINDOW_SECONDS, self._limit
+                )
             self._unwritten.clear()
-        finally:
-            await connection.close(timeout=DATABASE_SECONDS)
         assert row is not None  # an aggregate
-        self.left = self._limit - row["n"] - 1
+        self.left = self._limit - row["requests"] - 1
         return float(row["oldest"]) if row["oldest"] is not None else now
 
     def _take_alone(self, now: float) -> None:

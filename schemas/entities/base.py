@@ -60,12 +60,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Entity:
-    """``name`` is ``domain.plural`` and the table's name as well."""
+    """``name`` is ``domain.plural`` and the table's name as well.
+
+    ``hashed``: it has a ``transaction_hash``, over ``hash_account`` and the first of
+    ``hash_texts`` that is not null (``schemas.hashing``).
+    """
 
     name: str
     model: type[Row]
     schema_version: int = 1
     hashed: bool = False
+    hash_account: str = "property_id"
+    hash_texts: tuple[str, ...] = ("description",)
     columns: tuple[Column, ...] = field(init=False)
 
     def __post_init__(self) -> None:

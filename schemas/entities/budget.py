@@ -174,6 +174,7 @@ class Transaction(_Line):
     A transfer is two transactions that name each other in ``transfer_transaction_id``.
     ``date``: of a pending bank transaction the day it happened, of a posted one the posting day.
     ``pending_transaction_id``: the pending transaction that this posted one replaced.
+    ``payee_name``: of bank transactions; YNAB's payees have ``payee_id``.
     """
 
     account_id: Text
@@ -285,7 +286,13 @@ MONTHS = Entity("budget.months", Month)
 MONTH_CATEGORIES = Entity("budget.month_categories", MonthCategory)
 PAYEES = Entity("budget.payees", Payee)
 PAYEE_LOCATIONS = Entity("budget.payee_locations", PayeeLocation)
-TRANSACTIONS = Entity("budget.transactions", Transaction, hashed=True)
+TRANSACTIONS = Entity(
+    "budget.transactions",
+    Transaction,
+    hashed=True,
+    hash_account="account_id",
+    hash_texts=("payee_name", "payee_id", "memo"),
+)
 SUBTRANSACTIONS = Entity("budget.subtransactions", Subtransaction)
 SCHEDULED_TRANSACTIONS = Entity("budget.scheduled_transactions", ScheduledTransaction)
 SCHEDULED_SUBTRANSACTIONS = Entity("budget.scheduled_subtransactions", ScheduledSubtransaction)
