@@ -14,7 +14,9 @@ from rich.text import Text
 
 from compose.demo.way import Arrival
 
-STORY_LINES = 7
+STORY_LINES = 5
+LINES_MIN, ARRIVALS_MIN = 24, 5
+"""On the smallest terminal the picture fills all lines; larger ones show more changes."""
 PLAIN_SECONDS = 2.0
 PLAIN_ARRIVALS = 2
 SLOW_MS = 1000.0
@@ -105,11 +107,12 @@ class Screen:
         self._told = picture.last[-1] if picture.last else None
 
     def _drawn(self, picture: Picture) -> Panel:
+        shown = ARRIVALS_MIN + max(0, self._console.height - LINES_MIN)
         body = Group(
             _stages(picture),
             _figures(picture),
             Text(),
-            _arrivals(picture.last),
+            _arrivals(picture.last[-shown:]),
             Text(),
             _accounts(picture.busiest),
             Text(),

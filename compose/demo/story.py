@@ -28,7 +28,7 @@ KILLS_AT = ((0.3, 15.0), (0.6, 30.0))
 """Consumer, source: at this share of the time there is, and not later than so many seconds."""
 DEAD_SECONDS = 1.5
 LOOK_SECONDS, SHOW_SECONDS, COUNT_SECONDS = 0.05, 0.25, 1.0
-BUSIEST = 6
+BUSIEST = 4
 FIRST_READ_SECONDS_MAX = RECOVERY_SECONDS_MAX = QUIET_SECONDS_MAX = 120.0
 SETTLED_SECONDS = 6.0
 """Differences that stay for so long once nothing is under way are differences."""

@@ -16,7 +16,7 @@ from compose.demo.compare import id_text
 from compose.demo.life import Happening
 
 TABLES = {"users": "owners", "properties": "properties", "payments": "transactions"}
-SHOWN_ARRIVALS = 8
+SHOWN_ARRIVALS = 12
 RATE_SECONDS = 5.0
 CLOCK_TICK_SECONDS = 0.002
 """MongoDB's wall times are cut to milliseconds."""
