@@ -43,6 +43,7 @@ KEYS = frozenset(
         "error_class",
         "events",
         "fix",
+        "from_offset",
         "group",
         "hint",
         "instance",

@@ -1,0 +1,14 @@
+"""What is asked of a source's owner, as the owner gets it; how it is stored: ``requests.py``."""
+
+from typing import Any, NamedTuple
+
+RESYNC, RETRY = "resync", "retry"
+
+
+class Taken(NamedTuple):
+    """A request as its owner gets it."""
+
+    id: int
+    source: str
+    kind: str
+    parameters: dict[str, Any]

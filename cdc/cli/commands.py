@@ -1,0 +1,31 @@
+"""All commands, under one name."""
+
+from typing import Annotated
+
+import typer
+
+from cdc import __version__
+from cdc.cli.daemons import consume, run
+
+app = typer.Typer(
+    name="cdc",
+    help="Financial facts from MongoDB, through Kafka, into PostgreSQL: once, in order, exact.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 a server is missing.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Tell the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+app.command()(run)
+app.command()(consume)

@@ -1,0 +1,95 @@
+"""The options that every command has, and what becomes of a command: settings, loop, exit code."""
+
+import asyncio
+import signal
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cdc.cli.output import Output, exit_code
+
+if TYPE_CHECKING:
+    from cdc.settings import Settings
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="The configuration; default ledger.toml."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, as kafka.topic_prefix=test."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks, and the log's debug lines.")]
+
+SIGNAL_EXIT = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What was said by the options that every command has."""
+
+    config: Path | None
+    as_json: bool
+    debug: bool
+    flags: tuple[str, ...]
+
+    def settings(self) -> "Settings":
+        from cdc.settings import load
+
+        return load(self.config, self.flags)
+
+
+def common(config: Path | None, as_json: bool, debug: bool, flags: list[str] | None) -> Common:
+    return Common(config, as_json, debug, tuple(flags or ()))
+
+
+Work = Callable[["Settings", Output], Awaitable[int]]
+
+
+def execute(options: Common, work: Work, *, watches_signals: bool = False) -> None:
+    """Runs a command to its end and exits with its code.
+
+    ``watches_signals``: the command drains by itself. Otherwise a signal cancels it: 130 or 143.
+    """
+    output = Output(as_json=options.as_json)
+    try:
+        code = _run(options, work, output, watches_signals)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a person reads this
+        if options.debug:
+            output.say("".join(traceback.format_exception(error)).rstrip())
+        output.error(error)
+        code = exit_code(error)
+    raise typer.Exit(code)
+
+
+def _run(options: Common, work: Work, output: Output, watches_signals: bool) -> int:
+    settings = options.settings()
+    if watches_signals:
+        return asyncio.run(_awaited(work(settings, output)))
+    return asyncio.run(_until_signalled(work(settings, output)))
+
+
+async def _awaited(work: Awaitable[int]) -> int:
+    return await work
+
+
+async def _until_signalled(work: Awaitable[int]) -> int:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    asked: list[int] = []
+
+    def stop(number: int) -> None:
+        asked.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    await asyncio.wait({task})
+    if task.cancelled() and asked:
+        return SIGNAL_EXIT + asked[0]
+    return task.result()

@@ -1,0 +1,279 @@
+"""One source in one process: standing by, running while it owns it, handing over when fenced.
+
+    join ──owner──▶ pipeline ──another took over──▶ drain ──▶ stand by
+      ▲                 └──fenced──▶ leave, join again after a minute
+      └────────────────────────────────────┘
+
+What is missing or unfit before the first change was published ends the process with the reason;
+afterwards it is waited for, and said.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cdc.asked import RESYNC, RETRY, Taken
+from cdc.ownership import Ownership
+from cdc.pipeline import Pipeline
+from cdc.progress import Progress, State
+from cdc.report import Report
+from cdc.runtime.errors import Fenced, ForeignCursor, LedgerError, Refused, Unavailable, Unfit
+from cdc.runtime.health import Condition, Pulse
+from cdc.runtime.log import Log
+from cdc.runtime.metrics import SourceMetrics
+from cdc.whole_read import LookUp
+from cdc.wishes import Resync
+
+REJOIN_SECONDS = 60.0
+"""A fenced source leaves its owner alone for so long."""
+BEAT_SECONDS = 5.0
+STAND_BY_SECONDS = 10.0
+"""Who is not owner by then stands by for one that is."""
+WORD_SECONDS = 10.0
+"""So long a person's word on a foreign cursor is looked for."""
+_RESTING = frozenset({State.PAUSED, State.GAP, State.FENCED, State.FAILED})
+
+
+@dataclass(slots=True)
+class Control:
+    """What sources and the tie to the control database know of each other.
+
+    ``wanted``: look for requests now. ``looked``: they have been looked for, or cannot be.
+    """
+
+    condition: Condition = field(default_factory=lambda: Condition("ok", "not asked yet"))
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def first_of(*events: asyncio.Event, seconds: float | None = None) -> None:
+    """Until one of the events, or so long."""
+    tasks = [asyncio.create_task(event.wait(), name="wait") for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class StartReport(Report):
+    """A report that also tells whether the source ever worked, and what kept it from that."""
+
+    def __init__(self, log: Log, metrics: SourceMetrics, beat: Callable[[], None]) -> None:
+        super().__init__(log, metrics)
+        self.began = False
+        self.kept_from_start: LedgerError | None = None
+        self.changed = asyncio.Event()
+        self._beat = beat
+
+    def state(self, state: State, reason: str) -> None:
+        self.began = self.began or state in (State.STREAMING, State.IDLE, State.READING_WHOLE)
+        super().state(state, reason)
+
+    def transaction(self, outcome: str) -> None:
+        self._beat()
+        super().transaction(outcome)
+
+    def retrying(self, error: LedgerError) -> None:
+        self._beat()
+        if not self.began and isinstance(error, Unfit | Unavailable):
+            self.kept_from_start = error
+            self.changed.set()
+        super().retrying(error)
+
+
+class MakesPipeline(Protocol):
+    """Builds the pipeline once it is known that this process runs the source."""
+
+    def __call__(self, report: Report, progress: Progress) -> Pipeline: ...
+
+
+class SourceRunner:
+    """See the module's docstring. ``document`` is what ``sync.observed`` shows of it."""
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        ownership: Ownership,
+        topics_fit: Callable[[], Awaitable[None]],
+        make_pipeline: MakesPipeline,
+        progress: Progress,
+        metrics: SourceMetrics,
+        pulse: Pulse,
+        log: Log,
+        control: Control | None,
+        start_paused: bool,
+    ) -> None:
+        """``topics_fit`` raises where topics are not as declared. ``control`` None: no database."""
+        self.source = source
+        self._ownership = ownership
+        self._topics_fit = topics_fit
+        self._progress = progress
+        self._metrics = metrics
+        self._pulse = pulse
+        self._log = log
+        self._control = control
+        self._began_at = progress.clock()
+        self._accepted = False
+        self._report = StartReport(log, metrics, lambda: pulse.beat(self._loop))
+        self._pipeline = make_pipeline(self._report, progress)
+        if start_paused:
+            self._pipeline.pause()
+
+    @property
+    def _loop(self) -> str:
+        return f"source {self.source}"
+
+    @property
+    def owned(self) -> bool:
+        return self._ownership.owned
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``; raises what ends the process."""
+        await self._topics_fit()  # before any client that would make a missing topic by its asking
+        await self._ownership.start()
+        beating = asyncio.create_task(self._beat(), name=f"beat {self.source}")
+        try:
+            while not stop.is_set():
+                if await self._become_owner(stop):
+                    await self._own(stop)
+        finally:
+            beating.cancel()
+            await self._ownership.stop()
+
+    async def _become_owner(self, stop: asyncio.Event) -> bool:
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        owning = asyncio.create_task(self._ownership.wait_owned(), name=f"own {self.source}")
+        try:
+            await asyncio.wait({stopping, owning}, return_when=asyncio.FIRST_COMPLETED)
+            if not owning.done():
+                return False
+            owning.result()
+        except (Unfit, Unavailable) as error:
+            if not self._report.began:
+                raise
+            self._report.retrying(error)
+            return False
+        finally:
+            stopping.cancel()
+            owning.cancel()
+        return True
+
+    async def _own(self, stop: asyncio.Event) -> None:
+        """Runs the pipeline until ``stop``, or until another has the source."""
+        self._log.info("source is run here")
+        self._watch(self._progress)
+        ended = asyncio.Event()
+        running = asyncio.create_task(self._pipeline.run(ended), name=f"pipeline {self.source}")
+        ends = {
+            asyncio.create_task(stop.wait(), name="stop"),
+            asyncio.create_task(self._ownership.wait_lost(), name=f"lose {self.source}"),
+            asyncio.create_task(self._report.changed.wait(), name=f"start {self.source}"),
+        }
+        try:
+            await asyncio.wait({running, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if (reason := self._report.kept_from_start) is not None:
+                raise reason
+            if not running.done() and not stop.is_set():
+                self._log.warning("source was taken over by another process")
+            ended.set()
+            await running
+        except Fenced:
+            await self._ownership.leave_and_rejoin(REJOIN_SECONDS)
+        except ForeignCursor as error:
+            await self._ask_a_person(error)
+        finally:
+            self._metrics.unwatch()
+            await _cancelled({running, *ends})
+
+    def _watch(self, progress: Progress) -> None:
+        progress.started_at = progress.clock()
+        progress.caught_up_at = None
+        self._metrics.watch(
+            lag_seconds=progress.lag_seconds,
+            progress_at=lambda: progress.caught_up_at or 0.0,
+            state=lambda: progress.state.value,
+            states=[state.value for state in State],
+        )
+
+    async def _ask_a_person(self, error: ForeignCursor) -> None:
+        """Goes on only where a request says that the other cluster is meant."""
+        if self._control is None:
+            raise error
+        self._control.looked.clear()
+        self._control.wanted.set()
+        await first_of(self._control.looked, seconds=WORD_SECONDS)
+        if not self._accepted:
+            raise error
+
+    async def _beat(self) -> None:
+        """What rests for a reason is alive; so is who stands by."""
+        while True:
+            if not self.owned or self._progress.state in _RESTING:
+                self._pulse.beat(self._loop)
+            self._metrics.reading({k: v.rows_done for k, v in self._progress.reads.items()})
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def take(self, request: Taken, done: Callable[[], None]) -> None:
+        """Begins what was asked for; raises ``Refused`` for what is no request."""
+        said = request.parameters
+        if request.kind == RESYNC:
+            wish = Resync(
+                str(request.id),
+                said.get("collection"),
+                bool(said.get("accept")),
+                bool(said.get("allow_deletes")),
+                done,
+            )
+            self._accepted = self._accepted or wish.accept
+            self._pipeline.resync(wish)
+        elif request.kind == RETRY:
+            ids = tuple(str(each) for each in said.get("ids", ()))
+            self._pipeline.look_up(LookUp(str(said.get("collection")), ids, done))
+        else:
+            raise Refused(f"no such kind of request: {request.kind}")
+
+    def condition(self) -> Condition:
+        """For ``/readyz``."""
+        progress = self._progress
+        if not self.owned and progress.state is State.STARTING and not self._report.began:
+            if progress.clock() - self._began_at < STAND_BY_SECONDS:
+                return Condition("down", "joining")
+            return Condition("ok", "stands by")
+        if progress.state is State.STARTING or progress.state is State.FAILED:
+            return Condition("down", progress.reason or progress.state.value)
+        if progress.state in _RESTING:
+            return Condition("degraded", f"{progress.state.value}: {progress.reason}".rstrip(": "))
+        return Condition("ok", progress.state.value)
+
+    def progress(self) -> dict[str, Any]:
+        """How far its whole reads are."""
+        now = self._progress.clock()
+        return {
+            name: {
+                "rows_done": read.rows_done,
+                "rows_total": read.rows_total,
+                "remaining_seconds": read.remaining_seconds(now),
+            }
+            for name, read in self._progress.reads.items()
+        }
+
+    def document(self) -> dict[str, Any]:
+        """For ``sync.observed``: plain JSON."""
+        progress = self._progress
+        return {
+            "state": progress.state.value,
+            "reason": progress.reason,
+            "lag_seconds": round(progress.lag_seconds(), 3),
+            "last_event_at": progress.last_event_at,
+            "events_total": progress.events_total,
+            "reading": self.progress(),
+        }
+
+
+async def _cancelled(tasks: "set[asyncio.Task[Any]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
