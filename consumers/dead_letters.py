@@ -125,7 +125,8 @@ async def retry(
 ) -> Retried:
     """Tries the selected letters again. ``control``: the database of requests; ``by``: who asks."""
     letters = await find(connection, selection)
-    applied, refused = [], []
+    applied: list[int] = []
+    refused: list[int] = []
     for letter in letters:
         if letter.stage == APPLY:
             done = await _apply_again(connection, letter)
