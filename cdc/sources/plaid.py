@@ -12,7 +12,14 @@ from typing import Any
 from cdc.runtime.errors import SettingsError
 from cdc.sources.plaid_api import PlaidApi
 from cdc.sources.plaid_item import RESOURCES, Changed, ItemDelta, PlaidItem
-from cdc.sources.polled import CHANGES_TOGETHER, NO_ID, HeldRead, HeldRow, PolledStream
+from cdc.sources.polled import (
+    CHANGES_TOGETHER,
+    CONTEXT,
+    NO_ID,
+    HeldRead,
+    HeldRow,
+    PolledStream,
+)
 from cdc.sources.protocol import Change, Checkpoint, Document, Item, Page, Stream
 
 POLL_SECONDS = 300.0
@@ -108,14 +115,13 @@ class PlaidSource:
             yield run
 
     def _change(self, name: str, changed: Changed, position: int, ordinal: int) -> Change:
+        item, gone = self._items[name], changed.op == "d"
         return Change(
             f"{name}/{changed.resource}",
             changed.op,
             changed.id or None,
-            None,
-            None
-            if changed.op == "d"
-            else self._items[name].document(changed.resource, (changed.id, changed.raw)),
+            {CONTEXT: item.context} if gone else None,
+            None if gone else item.document(changed.resource, (changed.id, changed.raw)),
             position,
             ordinal,
             int(self._now() * 1000),

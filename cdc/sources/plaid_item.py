@@ -20,11 +20,9 @@ from msgspec import Raw, Struct
 from cdc.runtime.errors import BadAnswer, Gap, LedgerError
 from cdc.runtime.http import UNTYPED
 from cdc.sources.plaid_api import Mutated, NeedsAction, PlaidApi, SyncPage
-from cdc.sources.polled import HeldRow, exact
+from cdc.sources.polled import CONTEXT, HeldRow, exact
 from cdc.sources.protocol import Document
 
-CONTEXT = "$"
-"""The key under which a document carries its item: ``ItemContext``."""
 RESOURCES = ("items", "accounts", "transactions")
 """What a whole read goes through; ``balances`` are a history, which nothing can tell again."""
 MUTATIONS_MAX = 5

@@ -23,6 +23,8 @@ CHANGES_TOGETHER = 200
 HELD_SECONDS = 60.0
 """A whole read of which no page was taken for so long is let go."""
 
+CONTEXT = "$"
+"""The key under which a document carries what it belongs to; no API's key begins so."""
 NO_ID = "id: missing or not text"
 """The fault of an object without a usable id; such an object's id here is empty."""
 

@@ -12,11 +12,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from cdc.runtime.http import UNTYPED
-from cdc.sources.polled import HeldRow
+from cdc.sources.polled import CONTEXT, HeldRow
 from cdc.sources.protocol import Document
-
-CONTEXT = "$"
-"""The key under which a document carries its plan: ``PlanContext``."""
 
 PLAN_RESOURCES = (
     "accounts",

@@ -1,0 +1,238 @@
+"""A table per entity: how an API's object becomes a row. Declarations, and what reads them.
+
+The tables themselves stand beside their sources (``sources/ynab_tables.py``, ``plaid_tables.py``).
+Values are converted exactly or refused with their path: nothing is guessed or rounded.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from cdc.sources.polled import CONTEXT, exact
+from cdc.sources.protocol import Document
+from schemas.entities import Entity, Kind
+from schemas.money import plain
+
+INT64 = 1 << 63
+
+Convert = Callable[[Any, Document], Any]
+"""(value, the whole document) to what travels; raises ``Wrong``."""
+
+
+class Wrong(Exception):
+    """A value that cannot be converted, and why."""
+
+
+def text(value: Any, _: Document) -> str:
+    if type(value) is not str:
+        raise Wrong("not a text")
+    return value
+
+
+def flag(value: Any, _: Document) -> bool:
+    if type(value) is not bool:
+        raise Wrong("not true or false")
+    return value
+
+
+def count(value: Any, _: Document) -> int:
+    if type(value) is not int or not -INT64 <= value < INT64:
+        raise Wrong("not a whole number")
+    return value
+
+
+def day(value: Any, _: Document) -> str:
+    if type(value) is not str or len(value) != 10:
+        raise Wrong("not a date")
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        raise Wrong("not a date") from None
+    return value
+
+
+def instant(value: Any, _: Document) -> str:
+    """A time with its zone, as UTC; milliseconds only where there are any."""
+    try:
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is None:
+            raise Wrong("a time without a zone")
+        at = at.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise Wrong("not a time") from None
+    unit = "milliseconds" if at.microsecond else "seconds"
+    return at.isoformat(timespec=unit).removesuffix("+00:00") + "Z"
+
+
+def amount(value: Any, _: Document) -> str:
+    """A number as it is written."""
+    if type(value) is int:
+        return str(value)
+    if type(value) is not Decimal or not value.is_finite() or abs(value.adjusted()) > 100:
+        raise Wrong("not an amount")
+    return plain(value)
+
+
+def turned(value: Any, document: Document) -> str:
+    """An amount with the other sign."""
+    written = amount(value, document)
+    if not Decimal(written):
+        return written
+    return written[1:] if written.startswith("-") else f"-{written}"
+
+
+def as_json(value: Any, _: Document) -> Any:
+    """Any value; fractions as text."""
+    return exact(value)
+
+
+PLAINLY: Mapping[Kind, Convert] = {
+    Kind.TEXT: text,
+    Kind.BOOL: flag,
+    Kind.INT: count,
+    Kind.DATE: day,
+    Kind.TIMESTAMP: instant,
+    Kind.DECIMAL: amount,
+    Kind.JSON: as_json,
+}
+
+
+class Read(NamedTuple):
+    """Where a column comes from: the first of ``paths`` (keys joined by dots) that is not null.
+
+    ``convert`` None: by the column's kind.
+    """
+
+    paths: tuple[str, ...]
+    convert: Convert | None = None
+
+
+def read(*paths: str, by: Convert | None = None) -> Read:
+    return Read(paths, by)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One resource into one entity.
+
+    ``columns``: what is read otherwise than from the key of the column's name. ``only``: none but
+    ``columns`` are read. ``context``: columns that come from what the object belongs to.
+    ``known``: words of open enumerations: others are kept and counted. ``ignored``: keys, and
+    endings of keys (``*_formatted``), that repeat what stands elsewhere. ``detailed``: keys that
+    go into ``details`` as expected. Whatever else appears goes there too, and is counted.
+    """
+
+    resource: str
+    entity: Entity
+    columns: Mapping[str, Read] = field(default_factory=dict)
+    only: bool = False
+    context: Callable[[Any], Mapping[str, Any]] = lambda found: {}
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+    detailed: frozenset[str] = frozenset()
+    kinds: Mapping[Kind, Convert] = field(default_factory=lambda: PLAINLY)
+
+
+class Row(NamedTuple):
+    """Columns as they travel. ``news``: (what, key) that no table knows, to be counted."""
+
+    columns: dict[str, Any]
+    news: list[tuple[str, str]]
+
+
+class Misfit(Exception):
+    """An object that does not fit its table: ``path`` and ``reason``."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class _Column(NamedTuple):
+    name: str
+    paths: tuple[tuple[str, ...], ...]
+    convert: Convert
+    required: bool
+
+
+class Reader:
+    """A table made ready to read."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._columns = tuple(_columns(table))
+        heads = {path[0] for column in self._columns for path in column.paths}
+        self._keys = heads | {each for each in table.ignored if "*" not in each} | {CONTEXT}
+        self._endings = tuple(each[1:] for each in table.ignored if each.startswith("*"))
+        self._has_details = table.entity.column("details") is not None
+
+    @property
+    def fingerprint(self) -> str:
+        """Another one means that rows would come out otherwise: they are read again."""
+        parts = [self.table.entity.schema_id]
+        for column in self._columns:
+            paths = "|".join(".".join(path) for path in column.paths)
+            parts.append(f"{column.name}={paths}:{column.convert.__name__}")
+        parts += sorted(self.table.ignored)
+        return blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+
+    def row(self, document: Document) -> Row:
+        """The object as a row; raises ``Misfit``."""
+        columns = dict.fromkeys(self.table.entity.column_names)
+        columns.update(self.table.context(document.get(CONTEXT)))
+        news: list[tuple[str, str]] = []
+        for name, paths, convert, required in self._columns:
+            value = None
+            for path in paths:
+                value = document.get(path[0])
+                for key in path[1:]:
+                    value = value.get(key) if isinstance(value, dict) else None
+                if value is not None:
+                    break
+            if value is None:
+                if required:
+                    raise Misfit(".".join(paths[0]), "missing")
+                continue
+            try:
+                columns[name] = convert(value, document)
+            except Wrong as error:
+                raise Misfit(".".join(paths[0]), str(error)) from None
+        for name, words in self.table.known.items():
+            if columns[name] is not None and columns[name] not in words:
+                news.append((name, str(columns[name])[:50]))
+        further = document.keys() - self._keys
+        if further and self._has_details:
+            columns["details"] = self._details(document, further, news)
+        return Row(columns, news)
+
+    def _details(
+        self, document: Document, further: Iterable[str], news: list[tuple[str, str]]
+    ) -> dict[str, Any] | None:
+        details: dict[str, Any] = {}
+        for key in sorted(further):
+            if key.endswith(self._endings) if self._endings else False:
+                continue
+            if key not in self.table.detailed:
+                news.append(("details", key))
+            if document[key] is not None:
+                details[key] = exact(document[key])
+        return details or None
+
+
+def _columns(table: Table) -> Iterable[_Column]:
+    given = table.context(None)
+    for column in table.entity.columns:
+        if column.name in given or column.name == "details":
+            continue
+        declared = table.columns.get(column.name)
+        if declared is None:
+            if table.only:
+                continue
+            declared = Read((column.name,))
+        paths = tuple(tuple(path.split(".")) for path in declared.paths)
+        convert = declared.convert or table.kinds[column.kind]
+        yield _Column(column.name, paths, convert, column.required)
