@@ -83,6 +83,9 @@ def main(words: list[str]) -> int:
         return asyncio.run(_run(arguments))
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)
+        print(
+            "what the servers and our processes wrote is kept until the next demo", file=sys.stderr
+        )
         print(json.dumps(dataclasses.asdict(Outcome(ok=False))), flush=True)
         return 3
 

@@ -87,7 +87,7 @@ class Life:
         self._unreadable = None
         amount = Decimal128(Decimal(self._rng.randrange(10_000, 99_999)).scaleb(-2))
         self._company.payments[document["_id"]] = document | {"amount": amount}
-        return [await self._set_payment(document["_id"], {"amount": amount}, "amount filled in:")]
+        return await self._set_payment(document["_id"], {"amount": amount}, "amount filled in:")
 
     def _new_payment(self, kind: str | None = "") -> Document:
         return self._company.payment(datetime.now(UTC), kind=kind)
@@ -98,13 +98,13 @@ class Life:
     async def _settle(self) -> list[Happening]:
         document = self._some_payment()
         changed = {"status": self._rng.choice(("completed", "pending", "failed"))}
-        return [await self._set_payment(document["_id"], changed, f"now {changed['status']}:")]
+        return await self._set_payment(document["_id"], changed, f"now {changed['status']}:")
 
     async def _correct(self) -> list[Happening]:
         document = self._some_payment()
         cents = self._rng.randrange(1_000, 300_000)
         changed = {"amount": Decimal128(Decimal(cents).scaleb(-2))}
-        return [await self._set_payment(document["_id"], changed, "corrected:")]
+        return await self._set_payment(document["_id"], changed, "corrected:")
 
     async def _refund(self) -> list[Happening]:
         paid = self._some_payment()
@@ -124,7 +124,7 @@ class Life:
         place = self._rng.choice(list(self._company.properties.values()))
         changed = {"propertyId": place["_id"]}
         what = f"moved to {place['name']}:"
-        return [await self._set_payment(document["_id"], changed, what)]
+        return await self._set_payment(document["_id"], changed, what)
 
     async def _rent_and_fee(self) -> list[Happening]:
         """A rent and our fee on it: both or none, in one MongoDB transaction."""
@@ -145,9 +145,11 @@ class Life:
         name = f"{first} {last.partition('-')[0]}-{other.rpartition('-')[2]}"
         self._company.owners[owner_id] = name
         began = time.time()
-        await self._database.users.update_one(
+        found = await self._database.users.update_one(
             {"_id": owner_id}, {"$set": {"name": name}, "$unset": {"firstName": 1, "lastName": 1}}
         )
+        if not found.modified_count:
+            return []
         return [Happening("users", owner_id, f"owner renamed: {name}", began)]
 
     async def _delete_payment(self) -> list[Happening]:
@@ -162,7 +164,9 @@ class Life:
         owner_id = self._rng.choice(list(self._company.owners))
         place["ownerId"] = owner_id
         began = time.time()
-        await self._database.properties.replace_one({"_id": place["_id"]}, place)
+        found = await self._database.properties.replace_one({"_id": place["_id"]}, place)
+        if not found.modified_count:
+            return []
         what = f"{place['name']} sold to {self._company.owners[owner_id]}"
         return [Happening("properties", place["_id"], what, began)]
 
@@ -210,12 +214,15 @@ class Life:
         await self._database.payments.insert_one(document)
         return Happening("payments", document["_id"], self._said(what, document), began)
 
-    async def _set_payment(self, id_: Any, changed: Document, what: str) -> Happening:
+    async def _set_payment(self, id_: Any, changed: Document, what: str) -> list[Happening]:
+        """Nothing happens where the document says so already: MongoDB tells nobody of that."""
         document = self._company.payments[id_]
         document |= changed
         began = time.time()
-        await self._database.payments.update_one({"_id": id_}, {"$set": changed})
-        return Happening("payments", id_, self._said(what, document), began)
+        found = await self._database.payments.update_one({"_id": id_}, {"$set": changed})
+        if not found.modified_count:
+            return []
+        return [Happening("payments", id_, self._said(what, document), began)]
 
     def _said(self, what: str, document: Document) -> str:
         amount = Decimal(str(document["amount"]))

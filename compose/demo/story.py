@@ -26,7 +26,7 @@ CHANGES_PER_SECOND = 25.0
 RENT_DAY_SECONDS = 7.0
 KILLS_AT = ((0.3, 15.0), (0.6, 30.0))
 """Consumer, source: at this share of the time there is, and not later than so many seconds."""
-DEAD_SECONDS = 1.5
+CALM_SECONDS, DEAD_SECONDS = 2.0, 1.5
 LOOK_SECONDS, SHOW_SECONDS, COUNT_SECONDS = 0.05, 0.25, 1.0
 BUSIEST = 4
 FIRST_READ_SECONDS_MAX = RECOVERY_SECONDS_MAX = QUIET_SECONDS_MAX = 120.0
@@ -228,7 +228,7 @@ class Story:
     async def _crashes(self, way: Way, began: float) -> None:
         for (share, latest), daemon in zip(KILLS_AT, (self._consumer, self._source), strict=True):
             at = latest if self._seconds is None else min(share * self._seconds, latest)
-            if await self._sleep(max(0.0, began + at - time.monotonic())):
+            if await self._sleep(max(CALM_SECONDS, began + at - time.monotonic())):
                 return
             await self._crash(daemon, way)
 
