@@ -51,12 +51,8 @@ class Pipeline:
         report: Report,
         backoff: Callable[[int], float],
         idle_seconds: float = IDLE_SECONDS,
-        waits_at_start: bool = True,
     ) -> None:
-        """``topics``: entity topics by name, with their entities. ``backoff``: seconds a try.
-
-        ``waits_at_start``: whether a server that is missing at the very start is waited for.
-        """
+        """``topics``: entity topics by name, with their entities. ``backoff``: seconds a try."""
         self.progress = progress
         self._book = book
         self._cursors_topic = cursors_topic
@@ -67,7 +63,6 @@ class Pipeline:
         self._report = report
         self._backoff = backoff
         self._idle_seconds = idle_seconds
-        self._waits = waits_at_start
         self._wishes = Wishes()
         self._refusals = Refusals()
         self._readers: list[StreamReader] = []
@@ -104,7 +99,7 @@ class Pipeline:
             if isinstance(error, Gap) and error.needs_person:
                 return None
             return self._backoff(attempt) if attempt > 1 else 0.0
-        if decision is Policy.RETRY and self._waits:
+        if decision is Policy.RETRY:
             self._enter(State.STARTING, str(error))
             self._report.retrying(error)
             return self._backoff(attempt)
@@ -120,7 +115,6 @@ class Pipeline:
                 opening = start.create_task(self._source.open())
                 start.create_task(publisher.start())
             self._readers = [await self._reader(stream, queue) for stream in opening.result()]
-            self._waits = True
             self._wishes.hand_to(self._readers)
             publishing = _task(self._publish(publisher, queue), f"publish {self._source.name}")
             reading = [_task(each.run(), f"read {self._source.name}") for each in self._readers]
