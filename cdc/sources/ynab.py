@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from cdc.quota import QuotaSpent
-from cdc.runtime.errors import Unfit
+from cdc.runtime.errors import Gap, Unfit
 from cdc.sources.polled import CHANGES_TOGETHER, NO_ID, HeldRead, HeldRow, PolledStream
 from cdc.sources.protocol import Change, Checkpoint, Document, Item, Page, Stream
 from cdc.sources.ynab_answers import PlanSummary, Tell
@@ -21,6 +21,8 @@ SINCE_DATE = date(1990, 1, 1)
 POLL_SECONDS = 30.0
 PLANS_SECONDS = 3600.0
 """How long the list of plans is believed when a session starts anew."""
+FORGOTTEN_SECONDS = 7 * 24 * 3600.0
+"""How long YNAB is trusted to remember what was deleted: nothing says so."""
 SPREAD_SECONDS = 900.0
 """Polls are so far apart that what is left of the quota would last for this long."""
 
@@ -99,6 +101,7 @@ class YnabSource:
         place = self._places[stream.name]
         place.due_at = 0.0
         if after is not None:
+            _check_age(after, self._now())
             return place.place(after)
         async with place.lock:
             held, token = await self._read_whole(stream.name, stands=True)
@@ -222,3 +225,11 @@ class YnabSource:
     def polled_at(self, stream: Stream) -> float | None:
         """When a plan last answered a poll, in seconds since 1970."""
         return self._places[stream.name].polled_at
+
+
+def _check_age(after: Checkpoint, now: float) -> None:
+    """A delta to very old knowledge could be a whole answer, which is silent about deletes."""
+    age_seconds = now - after.position / 1000
+    if age_seconds > FORGOTTEN_SECONDS:
+        days = int(age_seconds // 86_400)
+        raise Gap(f"the plan was last polled {days} days ago", operation="go on")
