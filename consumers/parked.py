@@ -1,5 +1,6 @@
 """Dead letters: what cannot be mapped (told by a source) or applied (found here)."""
 
+from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,6 +42,11 @@ class Parked(NamedTuple):
     reason: str
     detail: str | None
     version: bytes
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What the table's unique key is made of."""
+        return (self.book, self.source, self.entity, self.stage, self.subject, self.mapping)
 
 
 def parked_record(
@@ -100,12 +106,15 @@ def subject(identity: str) -> str:
 
 
 async def park(connection: Connection, letters: Iterable[Parked]) -> None:
-    """Writes dead letters; one that is there already counts an attempt more."""
+    """Writes dead letters, of each only the newest; each counts an attempt."""
     newest: dict[tuple[str, ...], Parked] = {}
+    attempts: Counter[tuple[str, ...]] = Counter()
     for letter in letters:
-        identity = (*letter[:6],)
-        known = newest.get(identity)
-        if known is None or letter.version >= known.version:
+        identity = letter.identity
+        attempts[identity] += 1
+        if identity not in newest or letter.version >= newest[identity].version:
             newest[identity] = letter
     if newest:
-        await connection.execute(query("park"), *map(list, zip(*newest.values(), strict=True)))
+        columns = map(list, zip(*newest.values(), strict=True))
+        counts = [attempts[identity] for identity in newest]
+        await connection.execute(query("park"), *columns, counts)
