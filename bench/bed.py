@@ -15,7 +15,7 @@ from pymongo import AsyncMongoClient
 
 from bench.accounting import Cpu, cpu_seconds, family_cpu_seconds, peak_rss_bytes
 from bench.documents import Document, Writer
-from compose.demo.daemons import CDC, Daemon, run_to_end, stop_all
+from compose.demo.daemons import Daemon, run_to_end, stop_all
 from compose.stack.names import REPOSITORY
 from compose.stack.process import until
 from compose.stack.servers import Options, Stack
@@ -87,9 +87,9 @@ class Field:
         log = self._stack.folder / f"{self._name}-{verb}.log"
         if not profile:
             return Daemon(verb, self._environment, log)
+        python, profiled = REPOSITORY / ".venv/bin/python", REPOSITORY / "bench/profiled.py"
         target = REPOSITORY / ".stack" / f"profile-{self._name}-{verb}"
-        python = REPOSITORY / ".venv" / "bin" / "python"
-        return Daemon(verb, self._environment, log, (python, "-m", "cProfile", "-o", target, CDC))
+        return Daemon(verb, self._environment, log, (python, profiled, target))
 
     async def prepare(self, accounts: int) -> None:
         admin = await asyncpg.connect(self._stack.postgres.uri)

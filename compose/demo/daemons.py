@@ -19,7 +19,7 @@ CDC = REPOSITORY / ".venv" / "bin" / "cdc"
 COMMAND_SECONDS_MAX = 60.0
 READY_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
-_INHERITED = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
+_INHERITED = ("PATH", "HOME", "LANG")
 
 
 def command(words: Sequence[str | Path], environment: Mapping[str, str]) -> list[str | Path]:

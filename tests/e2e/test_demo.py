@@ -1,16 +1,25 @@
-"""The demo's own judgement: right books pass, one broken value does not."""
+"""The demo's own judgement (right books pass, one broken value does not), and whole demos."""
 
+import asyncio
+import json
 import random
+import re
+import signal
+import sys
+import uuid
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 from pymongo import AsyncMongoClient
 
 from compose.demo import compare
 from compose.demo.company import Company
 from compose.demo.life import Life
+from compose.stack.names import REPOSITORY, Place
 from schemas.sql import migrations
 
 BOOK, SOURCE, PAYMENTS = "acme", "property", 500
@@ -106,3 +115,137 @@ async def test_a_document_that_cannot_be_mapped_is_no_difference(books: Books) -
     await books.mongo.payments.insert_one({"_id": "INV-no-amount"})
     found = await books.compared()
     assert (found.differences, found.unmappable) == ((), 1)
+
+
+class Demo:
+    """`python -m compose.demo` as a process, read line by line."""
+
+    def __init__(self, process: Process, name: str) -> None:
+        self.process = process
+        self.name = name
+        self.lines: list[str] = []
+
+    async def until(self, words: str) -> None:
+        """Read until a line has these words."""
+        assert self.process.stdout is not None
+        while line := (await self.process.stdout.readline()).decode():
+            self.lines.append(line)
+            if words in line:
+                return
+        pytest.fail(f"the demo ended without saying {words!r}:\n{self.text}")
+
+    async def end(self) -> dict[str, Any]:
+        """Read to the end; the object of the last line."""
+        assert self.process.stdout is not None
+        rest = (await self.process.stdout.read()).decode()
+        self.lines += rest.splitlines(keepends=True)
+        await self.process.wait()
+        found: dict[str, Any] = json.loads(self.lines[-1])
+        return found
+
+    @property
+    def text(self) -> str:
+        return "".join(self.lines)
+
+    @property
+    def remains(self) -> list[str]:
+        """Processes and folders that should be gone."""
+        folder = Place(self.name).folder
+        left = [str(folder)] if folder.exists() else []
+        for process in psutil.process_iter(["cmdline"]):
+            line = " ".join(process.info["cmdline"] or [])
+            if f"/{self.name}/" in line or f"={self.name}-" in line:
+                left.append(line)
+        return left
+
+
+@pytest.fixture
+async def begin() -> AsyncIterator[Any]:
+    """Starts a demo; ended after the test, whatever became of it."""
+    begun: list[Demo] = []
+
+    async def start(*words: str) -> Demo:
+        name = f"demo-{uuid.uuid4().hex[:8]}"
+        command = (sys.executable, "-m", "compose.demo", "--name", name, *words)
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=REPOSITORY, stdout=PIPE, stderr=STDOUT
+        )
+        begun.append(Demo(process, name))
+        return begun[-1]
+
+    yield start
+    for each in begun:
+        if each.process.returncode is None:
+            each.process.terminate()
+            each.process.terminate()
+            await each.process.wait()
+
+
+async def test_a_bounded_demo_ends_with_equal_books_and_leaves_nothing(begin: Any) -> None:
+    demo = await begin("--for", "8s")
+    outcome = await demo.end()
+
+    assert demo.process.returncode == 0, demo.text
+    assert outcome["ok"] is True
+    assert outcome["differences"] == 0
+    assert outcome["kills"] == 2
+    assert outcome["rows"] > 30_000
+    assert outcome["changes"] > 50
+    assert 0 < outcome["p50_ms"] <= outcome["p99_ms"]
+    assert outcome["events_per_second"] > 0
+    assert demo.remains == []
+
+
+async def test_a_demo_whose_rows_are_damaged_fails(begin: Any) -> None:
+    demo = await begin("--for", "5s")
+    await demo.until("documents are rows")
+    (port,) = re.findall(r"PostgreSQL \S+ answers on 127.0.0.1:(\d+)", demo.text)
+    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{port}/ledger")
+    await connection.execute(
+        "UPDATE accounting.transactions SET amount = amount + 0.01 WHERE id IN"
+        " (SELECT id FROM accounting.transactions ORDER BY id LIMIT 20)"
+    )
+    await connection.close()
+    outcome = await demo.end()
+
+    assert demo.process.returncode == 1, demo.text
+    assert outcome["ok"] is False
+    assert outcome["differences"] > 0
+    assert "DIFFERENT: transactions" in demo.text
+    assert demo.remains == []
+
+
+async def test_an_interrupted_demo_compares_and_ends_clean(begin: Any) -> None:
+    demo = await begin()
+    await demo.until("documents are rows")
+    await demo.until("in Postgres")
+    demo.process.send_signal(signal.SIGINT)
+    outcome = await demo.end()
+
+    assert demo.process.returncode == 0, demo.text
+    assert (outcome["ok"], outcome["differences"]) == (True, 0)
+    assert demo.remains == []
+
+
+async def test_interrupted_before_there_is_anything_to_compare(begin: Any) -> None:
+    demo = await begin()
+    await demo.until("starting MongoDB")
+    demo.process.send_signal(signal.SIGTERM)
+    outcome = await demo.end()
+
+    assert demo.process.returncode == 0, demo.text
+    assert (outcome["ok"], outcome["differences"]) == (None, None)
+    assert demo.remains == []
+
+
+async def test_a_second_signal_ends_at_once(begin: Any) -> None:
+    demo = await begin()
+    await demo.until("documents are rows")
+    demo.process.send_signal(signal.SIGSTOP)  # both are there before it looks
+    demo.process.send_signal(signal.SIGINT)
+    demo.process.send_signal(signal.SIGTERM)
+    demo.process.send_signal(signal.SIGCONT)
+    await demo.process.wait()
+
+    assert demo.process.returncode in (130, 143), demo.text
+    assert demo.remains == []
