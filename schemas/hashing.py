@@ -19,10 +19,6 @@ from schemas.money import normalised
 HASH_VERSION = "v1"
 
 
-def _nfc(text: str | None) -> str | None:
-    return text if text is None or text.isascii() else normalize("NFC", text)
-
-
 def transaction_hash(
     book: str,
     source: str,
@@ -36,13 +32,16 @@ def transaction_hash(
     """32 bytes. ``amount`` is a plain decimal text, ``date`` ISO 8601; texts may be in any form."""
     fields = [
         HASH_VERSION,
-        _nfc(book),
-        _nfc(source),
-        _nfc(account_id),
-        _nfc(row_id),
+        book,
+        source,
+        account_id,
+        row_id,
         None if amount is None else normalised(amount),
         currency,
         date,
-        _nfc(payee_or_description),
+        payee_or_description,
     ]
-    return sha256(orjson.dumps(fields)).digest()
+    encoded = orjson.dumps(fields)
+    if not encoded.isascii():  # ASCII is in NFC already: most rows are spared this
+        encoded = orjson.dumps([text and normalize("NFC", text) for text in fields])
+    return sha256(encoded).digest()

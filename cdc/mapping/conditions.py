@@ -1,0 +1,111 @@
+"""``where`` and ``deleted_when``: equality with declared values, compiled once.
+
+A declared text equals a text, and an ObjectId or UUID of that text. Numbers are equal by value,
+whatever their type; a bool is no number. In a mapping with rows a name is the element's, where it
+has it, else its holder's, up to the document's; ``^`` says which is meant.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from bson.decimal128 import Decimal128
+from bson.objectid import ObjectId
+
+from cdc.mapping.declared import PRESENT, Condition
+from cdc.mapping.paths import Path, Scope, lexical_reader, parse, reader
+
+Accepts = Callable[[Any], bool]
+Declared = Mapping[str, Condition | tuple[Condition, ...]]
+
+
+class Conditions:
+    """Conditions on one row. ``depth``: how many arrays lie between document and row.
+
+    ``present``: that word is met by any value but null.
+    """
+
+    def __init__(self, declared: Declared, depth: int = 0, *, present: bool = False) -> None:
+        paths = [parse(text) for text in declared]
+        accepted = [
+            _is_present if present and value == PRESENT else _accepts(value)
+            for value in declared.values()
+        ]
+        self._each = [
+            (lexical_reader(path), accepts) for path, accepts in zip(paths, accepted, strict=True)
+        ]
+        self._paths = list(zip(paths, accepted, strict=True))
+        self._depth = depth
+
+    def __bool__(self) -> bool:
+        return bool(self._each)
+
+    def all(self, scope: Scope) -> bool:
+        """Whether every condition is met."""
+        return all(accepts(read(scope)) for read, accepts in self._each)
+
+    def any(self, scope: Scope) -> bool:
+        """Whether one of the conditions is met."""
+        return any(accepts(read(scope)) for read, accepts in self._each)
+
+    def possible(self, scope: Scope, depth: int) -> bool:
+        """Whether rows below ``scope`` could meet all, going by what can be told up there."""
+        return all(
+            accepts(_value(path, scope))
+            for path, accepts in self._paths
+            if self._is_told(path, scope, depth)
+        )
+
+    def _is_told(self, path: Path, scope: Scope, depth: int) -> bool:
+        if path.climbs or path.position:
+            return self._depth - path.climbs == depth
+        at: Scope | None = scope
+        while at is not None:
+            if path.names[0] in at.document:
+                return True
+            at = at.holder
+        return False
+
+
+def _value(path: Path, scope: Scope) -> Any:
+    """The value of a path whose climbs end at ``scope``."""
+    read = reader(path._replace(climbs=0)) if path.climbs else lexical_reader(path)
+    return read(scope)
+
+
+def _is_present(value: Any) -> bool:
+    return value is not None
+
+
+def _accepts(declared: Condition | tuple[Condition, ...]) -> Accepts:
+    if isinstance(declared, tuple):
+        return _any_of([_accepts(each) for each in declared])
+    if isinstance(declared, bool):
+        return lambda value: value is declared
+    if isinstance(declared, str):
+        return lambda value: (
+            value == declared
+            or (isinstance(value, ObjectId | UUID) and str(value) == declared.lower())
+        )
+    return _equals_number(Decimal(str(declared)))
+
+
+def _any_of(each: Sequence[Accepts]) -> Accepts:
+    return lambda value: any(accepts(value) for accepts in each)
+
+
+def _equals_number(declared: Decimal) -> Accepts:
+    def accepts(value: Any) -> bool:
+        if isinstance(value, bool):
+            return False
+        if isinstance(value, int):
+            return declared == int(value)
+        if isinstance(value, float):
+            return Decimal(repr(value)) == declared
+        if not isinstance(value, Decimal128):
+            return False
+        exact = value.to_decimal()
+        return exact.is_finite() and exact == declared
+
+    return accepts
