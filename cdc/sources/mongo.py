@@ -20,8 +20,8 @@ from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
-from cdc.runtime.errors import Unavailable
-from cdc.sources.mongo_events import DECODE_EVENTS, EventReader, token_position
+from cdc.runtime.errors import Gap, Unavailable
+from cdc.sources.mongo_events import DECODE_EVENTS, UNREADABLE, EventReader, token_position
 from cdc.sources.mongo_faults import EVENT_TOO_LARGE, is_code, mapped
 from cdc.sources.mongo_pages import RAW, Pages, id_bytes, portable, token_of
 from cdc.sources.mongo_server import ensure_images, verify
@@ -29,6 +29,8 @@ from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream
 
 REPLY_EVENTS_MAX = 2000
 """A getMore of 1,000 to 5,000 events costs the client the same; fewer cost more."""
+LOOK_UP_EVENTS = 1000
+"""So many changes without their document share one look-up."""
 REPLY_BYTES_FULL = 12 * 1024 * 1024
 """A reply near the 16 MiB limit was cut by size: more is waiting."""
 SEND_AHEAD_SECONDS = 0.0005
@@ -182,14 +184,22 @@ class MongoSource:
         token = bson.decode(cursor["postBatchResumeToken"].raw)
         full = len(events) >= REPLY_EVENTS_MAX or len(reply.raw) > REPLY_BYTES_FULL or self._lean
         if self._lean and events:
+            self._forgo_images(events)
             await self._leave_lean(token)
         elif cursor["id"]:
             self._send_ahead(wait_seconds)
             if full:
                 await asyncio.sleep(SEND_AHEAD_SECONDS)
+        held: list[Change] = []
         for start in range(0, len(events), DECODE_EVENTS):
             changes, notices = self._reader.read(events[start : start + DECODE_EVENTS])
-            yield await self._with_documents(changes)
+            held += changes
+            last = start + DECODE_EVENTS >= len(events)
+            lacking = any(_lacks_document(change) for change in held)
+            if lacking and not (last or notices or len(held) >= LOOK_UP_EVENTS):
+                continue  # one look-up for many
+            yield await self._with_documents(held) if lacking else held
+            held = []
             for notice in notices:
                 yield notice
         position = token_position(token)
@@ -208,6 +218,17 @@ class MongoSource:
         await self._aggregate(token_of(self._standing.token))
         return await self._reply(wait_seconds)
 
+    def _forgo_images(self, events: list[RawBSONDocument]) -> None:
+        """Where documents are compared before and after, only a whole read can replace these."""
+        collections = {event["ns"].get("coll") for event in events}
+        without = sorted(collections & set(self._images))
+        if without:
+            raise Gap(
+                "an event above 16 MiB came without the document before and after it",
+                operation="read change stream",
+                subject=without[0],
+            )
+
     async def _leave_lean(self, token: Any) -> None:
         self._lean = False
         await self._drop_cursor()
@@ -222,22 +243,17 @@ class MongoSource:
         """
         missing: dict[str, list[int]] = {}
         for index, change in enumerate(changes):
-            if change.after is None and change.op != "d" and change.fault is None:
+            if _lacks_document(change):
                 missing.setdefault(change.collection, []).append(index)
-        if not missing:
-            return changes
         newest = Timestamp(changes[-1].position >> 32, changes[-1].position & 0xFFFFFFFF)
         for collection, indexes in missing.items():
             wanted = [changes[index].id for index in indexes]
             found = await self._opened_pages.newest(collection, wanted, newest)
             for index in indexes:
-                document = found.get(id_bytes(changes[index].id))
-                changes[index] = changes[index]._replace(after=document)
-        return [
-            change
-            for change in changes
-            if change.after is not None or change.op == "d" or change.fault is not None
-        ]
+                key = id_bytes(changes[index].id)
+                fault = UNREADABLE if key in found and found[key] is None else None
+                changes[index] = changes[index]._replace(after=found.get(key), fault=fault)
+        return [change for change in changes if not _lacks_document(change)]
 
     async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
         rows, at, following = await self._opened_pages.page(collection, start, rows_max)
@@ -264,3 +280,7 @@ class MongoSource:
         await self._drop_cursor()
         self._client = None
         client.close()
+
+
+def _lacks_document(change: Change) -> bool:
+    return change.after is None and change.op != "d" and change.fault is None

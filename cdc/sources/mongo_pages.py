@@ -13,6 +13,7 @@ import bson
 from bson import Timestamp, json_util
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
+from bson.errors import BSONError
 from bson.json_util import JSONMode, JSONOptions
 from bson.raw_bson import RawBSONDocument
 
@@ -93,8 +94,8 @@ class Pages:
 
     async def newest(
         self, collection: str, ids: Sequence[Any], after: Timestamp
-    ) -> dict[bytes, dict[str, Any]]:
-        """Documents as they are now, not before ``after``, by ``id_bytes``."""
+    ) -> dict[bytes, dict[str, Any] | None]:
+        """Documents as they are now, not before ``after``, by ``id_bytes``; None: unreadable."""
         with mapped("look up documents", subject=collection):
             command = {
                 "find": collection,
@@ -102,8 +103,7 @@ class Pages:
                 "batchSize": len(ids),
                 "readConcern": {"level": "majority", "afterClusterTime": after},
             }
-            documents = [bson.decode(row.raw, DECODE) async for row in self._all(command)]
-        return {id_bytes(document["_id"]): document for document in documents}
+            return {_id_part(row): _document(row) async for row in self._all(command)}
 
     async def total(self, collection: str) -> int:
         """About how many documents there are."""
@@ -139,6 +139,21 @@ class Pages:
 def position_of(time: Timestamp) -> int:
     """A cluster time as a position."""
     return (time.time << 32) | time.inc
+
+
+def _id_part(row: RawBSONDocument) -> bytes:
+    """``id_bytes`` of a document that may be unreadable elsewhere."""
+    raw_id = row["_id"]
+    if isinstance(raw_id, RawBSONDocument):
+        raw_id = bson.decode(raw_id.raw, DECODE)
+    return id_bytes(raw_id)
+
+
+def _document(row: RawBSONDocument) -> dict[str, Any] | None:
+    try:
+        return bson.decode(row.raw, DECODE)
+    except (BSONError, RecursionError):
+        return None
 
 
 def id_bytes(raw_id: Any) -> bytes:
