@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from cdc.batches import BATCH_BYTES, Batches, Codes, Failure, Refusal
@@ -23,9 +24,16 @@ from cdc.runtime.errors import (
     SettingsError,
     Unfit,
 )
-from cdc.runtime.kafka import KafkaConnection, bounded, started
+from cdc.runtime.kafka import (
+    START_SECONDS_MAX,
+    KafkaConnection,
+    bounded,
+    explained,
+    started,
+)
 from cdc.runtime.kafka_abandon import abandon
 from cdc.runtime.kafka_errors import code_kind, code_name, mapped
+from cdc.runtime.kafka_hanging import Outcome, end_there, last_outcome, open_partitions
 from cdc.runtime.kafka_tuning import tune
 from schemas.envelope import Event
 
@@ -64,8 +72,8 @@ class RecordsRefused(Refused):
 class Publisher:
     """See the module's docstring. Not for use by two tasks at once.
 
-    ``topics``: those it will write to, asked for at the start so that the first event need not
-    wait for it.
+    ``topics``: all it will write to. What an older publisher's transaction left unfinished there
+    by a fault of the broker is finished by ``start`` (``cdc.runtime.kafka_hanging``).
     """
 
     def __init__(
@@ -105,9 +113,9 @@ class Publisher:
         )
         self._watch(producer)
         try:
-            if self._topics:
-                producer.client.set_topics(self._topics)
+            outcome = await self._last_outcome(producer.client)
             await started(producer, self._connection, "start publisher")
+            await self._end_hanging(producer, outcome)
         except BaseException:
             await abandon(producer)
             raise
@@ -156,6 +164,41 @@ class Publisher:
         producer, self._producer = self._producer, None
         if producer is not None:
             await abandon(producer)
+
+    async def _last_outcome(self, client: Any) -> Outcome:
+        operation = "start publisher"
+        try:
+            async with asyncio.timeout(START_SECONDS_MAX):
+                await client.bootstrap()
+                return await last_outcome(client, self._transactional_id)
+        except (KafkaError, OSError, TimeoutError, NotImplementedError) as error:
+            raise await explained(error, self._connection, operation) from error
+
+    async def _end_hanging(self, producer: Any, outcome: Outcome) -> None:
+        """After the fence nothing of ours may be open: what is, the broker forgot to end."""
+        if not self._topics:
+            return
+        self._tainted = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(START_SECONDS_MAX):
+                await producer.client.set_topics(self._topics)
+                producer_id = producer._txn_manager.producer_id
+                hanging = await open_partitions(producer.client, self._topics, producer_id)
+                if hanging and outcome is Outcome.UNKNOWN:
+                    places = ", ".join(f"{topic}:{partition}" for topic, partition in hanging)
+                    raise Unfit(
+                        "a transaction hangs and it is not known whether it was committed",
+                        operation="start publisher",
+                        subject=places,
+                        hint="see kafka-transactions.sh find-hanging",
+                    )
+                if hanging:
+                    await end_there(producer, hanging, outcome)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise mapped(error, "end a hanging transaction") from error
+        if self._tainted.done():
+            raise mapped(self._tainted.result(), "end a hanging transaction")
+        self._tainted = None
 
     async def _transaction(
         self, events: Sequence[Event], cursors: Sequence[Event], isolate: bool

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.admin import DeleteTopicsRequest
 
 from cdc.cursor_reader import read_cursors
 from cdc.publisher import Publisher
 from cdc.runtime.errors import Doubt, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, kafka_client
+from cdc.runtime.kafka_abandon import abandon
 from compose.stack.kafka import KafkaServer
 from compose.stack.ports import LOOPBACK, free_port
 from schemas.envelope import Event
@@ -48,6 +50,8 @@ class Broker:
                 "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,"
                 "CONTROLLER:PLAINTEXT",
                 "inter.broker.listener.name": "PLAINTEXT",
+                # A test makes a transaction hang, which the broker would prevent.
+                "transaction.partition.verification.enable": "false",
             },
         )
         self.direct = KafkaConnection(bootstrap_servers=f"{LOOPBACK}:{port}")
@@ -85,11 +89,15 @@ async def cursors(broker: Broker, proxy: FaultProxy, topic_prefix: str) -> str:
 
 
 @pytest.fixture
-async def start(broker: Broker, proxy: FaultProxy, topic_prefix: str) -> AsyncIterator[Start]:
+async def start(
+    broker: Broker, topic_prefix: str, topic: str, cursors: str
+) -> AsyncIterator[Start]:
     made: list[Publisher] = []
 
     async def started(**options: Any) -> Publisher:
-        publisher = Publisher(broker.proxied, transactional_id=topic_prefix, **options)
+        publisher = Publisher(
+            broker.proxied, transactional_id=topic_prefix, topics=[topic, cursors], **options
+        )
         made.append(publisher)
         await publisher.start()
         return publisher
@@ -232,6 +240,32 @@ async def test_k12_a_topic_deleted_while_publishing_is_told_within_the_deadline(
     fresh = await start()
     with pytest.raises(Unfit):
         await fresh.publish(*batch(topic, cursors, 2))
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_transaction_that_the_broker_forgot_to_end_is_ended_as_it_was_decided(
+    broker: Broker, topic: str, cursors: str, start: Start, topic_prefix: str, committed: bool
+) -> None:
+    """Seen after SIGKILL of the only replica: the decision stands, its markers were dropped."""
+    forgetful = AIOKafkaProducer(
+        **broker.direct.client_options(), transactional_id=topic_prefix, linger_ms=0
+    )
+    await forgetful.start()
+    await forgetful.begin_transaction()
+    await forgetful.send_and_wait(topic, b"1:", b"key", partition=0)
+    await (forgetful.commit_transaction() if committed else forgetful.abort_transaction())
+    await forgetful.begin_transaction()
+    for name, value in ((topic, b"2:"), (cursors, b"2")):  # the coordinator does not know of them
+        forgetful._txn_manager._txn_partitions.add(TopicPartition(name, 0))
+        await forgetful.send_and_wait(name, value, b"cursor", partition=0)
+    await abandon(forgetful)
+    assert not await stable_to_the_end(broker.direct, cursors)
+
+    fresh = await start()
+    assert await position(broker, cursors) == (2 if committed else 0)
+    assert await numbers(broker.direct, topic) == ([1, 2] if committed else [])
+    await fresh.publish(*batch(topic, cursors, 3))
+    assert await numbers(broker.direct, topic) == ([1, 2, 3] if committed else [3])
 
 
 async def test_a_slow_network_is_no_doubt(
