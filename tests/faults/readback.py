@@ -1,0 +1,189 @@
+"""Reading back what happened, by clients of our own: MongoDB's history, topics, tables.
+
+Nothing of the product is used, so that it cannot hide its own faults.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from bson import Timestamp
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.change_stream import AsyncChangeStream
+
+from compose.demo.compare import id_text
+from tests.invariants import Happened, Place, Record
+
+MARKERS = "markers_of_a_test"
+TABLES = ("properties", "owners", "transactions")
+READ_SECONDS_MAX = 60.0
+
+
+class Topics:
+    """Committed records, read once and kept; `catch_up` reads on to the stable end.
+
+    A transaction that is open holds it up, as it does every reader.
+    """
+
+    def __init__(self, bootstrap: str, names: Sequence[str]) -> None:
+        self.records: list[Record] = []
+        self.ends: dict[Place, int] = {}
+        self.stable_ends: dict[Place, int] = {}
+        self._bootstrap = bootstrap
+        self._names = names
+        self._committed: AIOKafkaConsumer | None = None
+
+    async def catch_up(self) -> None:
+        committed = await self._opened()
+        places = sorted(committed.assignment())
+        self.stable_ends = {
+            tuple(p): end for p, end in (await committed.end_offsets(places)).items()
+        }
+        async with asyncio.timeout(READ_SECONDS_MAX):
+            while True:
+                behind = [
+                    place
+                    for place in places
+                    if await committed.position(place)
+                    < self.stable_ends[place.topic, place.partition]
+                ]
+                if not behind:
+                    return
+                found = await committed.getmany(*behind, timeout_ms=200, max_records=5000)
+                for batch in found.values():
+                    self.records += [_record(each) for each in batch]
+
+    async def measure(self) -> None:
+        """`ends` as they are, transactions that are open or not."""
+        raw = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
+        await raw.start()
+        try:
+            places = await self._places(raw)
+            self.ends = {tuple(p): end for p, end in (await raw.end_offsets(places)).items()}
+        finally:
+            await raw.stop()
+
+    async def _opened(self) -> AIOKafkaConsumer:
+        if self._committed is None:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap,
+                isolation_level="read_committed",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+            )
+            await consumer.start()
+            consumer.assign(await self._places(consumer))
+            self._committed = consumer
+        return self._committed
+
+    async def _places(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        await consumer._client.set_topics(self._names)  # learns their partitions
+        return [
+            TopicPartition(name, partition)
+            for name in self._names
+            for partition in sorted(consumer.partitions_for_topic(name) or ())
+        ]
+
+    def of(self, *names: str) -> list[Record]:
+        """In the order of each partition."""
+        return [record for record in self.records if record.topic in names]
+
+    def cursor(self, topic: str, source: str) -> dict[str, Any] | None:
+        """The source's last committed cursor."""
+        for record in reversed(self.of(topic)):
+            if json.loads(record.key or b"{}").get("source") == source:
+                return dict(json.loads(record.value)["cursor"]) if record.value else None
+        return None
+
+    async def close(self) -> None:
+        consumer, self._committed = self._committed, None
+        if consumer is not None:
+            await consumer.stop()
+
+
+def _record(raw: Any) -> Record:
+    headers = dict(raw.headers)
+    return Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, headers)
+
+
+class History:
+    """MongoDB's own account of what was written since `open`."""
+
+    def __init__(self, client: "AsyncMongoClient[dict[str, Any]]", database: str) -> None:
+        self.changes: list[Happened] = []
+        self._database = client[database]
+        self._admin = client.admin
+        self._stream: AsyncChangeStream[dict[str, Any]] | None = None
+        self._markers = 0
+
+    async def open(self) -> None:
+        now: Timestamp = (await self._admin.command("ping"))["operationTime"]
+        self._stream = await self._database.watch(
+            [{"$project": {"operationType": 1, "clusterTime": 1, "ns": 1, "documentKey": 1}}],
+            start_at_operation_time=now,
+            max_await_time_ms=100,
+        )
+
+    async def catch_up(self) -> None:
+        """Up to now: as far as a marker that is written now."""
+        assert self._stream is not None, "open it first"
+        self._markers += 1
+        marker = await self._database[MARKERS].insert_one({"number": self._markers})
+        async with asyncio.timeout(READ_SECONDS_MAX):
+            while True:
+                event = await self._stream.try_next()
+                if event is None or "documentKey" not in event:
+                    continue
+                id_ = event["documentKey"]["_id"]
+                if id_ == marker.inserted_id:
+                    return
+                collection = event["ns"]["coll"]
+                if collection != MARKERS:
+                    time = event["clusterTime"]
+                    position = (time.time << 32) | time.inc
+                    op = event["operationType"]
+                    self.changes.append(Happened(collection, op, id_text(id_), position))
+
+    async def close(self) -> None:
+        if self._stream is not None:
+            await self._stream.close()
+
+
+async def tables(
+    postgres: "asyncpg.Connection[asyncpg.Record]", book: str, source: str
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Every row of a source, by table and id."""
+    found = {}
+    for table in TABLES:
+        query = f"SELECT * FROM accounting.{table} WHERE book = $1 AND source = $2"
+        rows = await postgres.fetch(query, book, source)
+        found[table] = {row["id"]: dict(row) for row in rows}
+    return found
+
+
+async def totals(
+    postgres: "asyncpg.Connection[asyncpg.Record]", book: str, source: str
+) -> list[dict[str, Any]]:
+    query = "SELECT * FROM accounting.account_totals WHERE book = $1 AND source = $2"
+    return [dict(row) for row in await postgres.fetch(query, book, source)]
+
+
+async def letters(
+    postgres: "asyncpg.Connection[asyncpg.Record]", book: str, source: str
+) -> frozenset[tuple[str, str]]:
+    """(table, id) of what could not be mapped or applied, open or not."""
+    query = (
+        "SELECT entity, coalesce(row_id, document_id) AS id FROM sync.dead_letters"
+        " WHERE book = $1 AND source = $2"
+    )
+    rows = await postgres.fetch(query, book, source)
+    return frozenset((row["entity"].rpartition(".")[2], row["id"]) for row in rows)
+
+
+async def offsets(postgres: "asyncpg.Connection[asyncpg.Record]", group: str) -> dict[Place, int]:
+    query = "SELECT topic, partition, next_offset FROM sync.offsets WHERE group_name = $1"
+    rows = await postgres.fetch(query, group)
+    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}

@@ -1,0 +1,260 @@
+"""The whole way on real servers: topics, database and documents of one's own, our two processes.
+
+async with System(addresses, database, mongo_uri, prefix, folder) as way:
+    way.source.start(); way.consumer.start()
+    …
+    await way.require_right()     # waits until all is quiet, then checks every invariant
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from pymongo import AsyncMongoClient
+
+from compose.demo.compare import compare
+from compose.demo.daemons import CDC, Daemon, run_to_end
+from compose.stack.errors import StackError
+from tests.faults import readback
+from tests.faults.readback import History, Topics
+from tests.invariants import Seen, require, violations
+from tests.writers import CANARY, Writer
+
+BOOK = "acme"
+QUIET_SECONDS_MAX = 60.0
+POLL_SECONDS = 0.03
+PARTITIONS = 3
+LAUNCH = (sys.executable, "-m", "tests.crash.launch")
+_SMALL = (
+    "budgets accounts category_groups categories months month_categories payees "
+    "payee_locations transactions subtransactions scheduled_transactions "
+    "scheduled_subtransactions money_movement_groups money_movements balances"
+)
+
+CONFIG = """
+book = "{book}"
+[kafka]
+topic_prefix = "{prefix}"
+[kafka.partitions]
+{partitions}
+[sources.{source}]
+type = "mongodb"
+uri = "{uri}"
+{mappings}
+"""
+
+
+class System:
+    """`source` and `consumer` are the processes; `topics` and `history` what is read back."""
+
+    def __init__(
+        self,
+        servers: Mapping[str, str],
+        database: str,
+        mongo_uri: str,
+        prefix: str,
+        folder: Path,
+        *,
+        name: str = "property",
+        mappings: str = "",
+    ) -> None:
+        """`servers`: the environment of a stack. `mappings`: TOML below the source."""
+        self.name = name
+        self.prefix = prefix
+        self.folder = folder
+        self.database = database
+        self.mongo_uri = mongo_uri
+        self.mongo_name = mongo_uri.rpartition("/")[2].partition("?")[0]
+        self.servers = {
+            "KAFKA_BOOTSTRAP_SERVERS": servers["KAFKA_BOOTSTRAP_SERVERS"],
+            "DATABASE_URL": database,
+        }
+        self.config = folder / "ledger.toml"
+        self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_uri)
+        self.mongo = self.client[self.mongo_name]
+        self.entity_topics = [f"{prefix}.accounting.{table}" for table in readback.TABLES]
+        self.cursors_topic = f"{prefix}.cursors"
+        self.letters_topic = f"{prefix}.dead_letters"
+        names = [*self.entity_topics, self.cursors_topic, self.letters_topic]
+        self.topics = Topics(servers["KAFKA_BOOTSTRAP_SERVERS"], names)
+        self.history = History(self.client, self.mongo_name)
+        self.source = self.daemon("run")
+        self.consumer = self.daemon("consume")
+        self.configure(mappings)
+
+    def configure(self, mappings: str = "", **more: str) -> None:
+        """Writes the configuration; processes read it when they start."""
+        counts = {f"accounting.{table}": PARTITIONS for table in readback.TABLES}
+        counts |= {f"budget.{each}": 1 for each in _SMALL.split()}
+        text = CONFIG.format(
+            book=BOOK,
+            prefix=self.prefix,
+            partitions="\n".join(f'"{name}" = {count}' for name, count in counts.items()),
+            source=self.name,
+            uri=more.get("uri", self.mongo_uri),
+            mappings=mappings,
+        )
+        self.config.write_text(text)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**self.servers, "CDC_CONFIG": str(self.config)}
+
+    def daemon(self, verb: str, **environment: str) -> Daemon:
+        """`cdc run` or `cdc consume`, as a person would start it."""
+        return Daemon(
+            verb, {**self.environment, **environment}, self.folder / f"{verb}.log", (CDC,)
+        )
+
+    def launched(self, verb: str, **environment: str) -> Daemon:
+        """The same with its clients wrapped (`tests/crash/launch.py`)."""
+        return Daemon(
+            verb, {**self.environment, **environment}, self.folder / f"{verb}.log", LAUNCH
+        )
+
+    async def command(self, *words: str) -> None:
+        """Runs `cdc words` to its end; StackError when it fails."""
+        await run_to_end(words, self.environment, self.folder / "commands.log")
+
+    async def __aenter__(self) -> "System":
+        await asyncio.gather(self.command("migrate"), self.command("topics"))
+        self.postgres = await asyncpg.connect(self.database)
+        await self.history.open()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await asyncio.gather(self.source.kill(), self.consumer.kill())
+        await self.history.close()
+        await self.topics.close()
+        await self.client.close()
+        await self.postgres.close(timeout=5)
+
+    def writer(self, seed: int, **options: Any) -> Writer:
+        return Writer(self.client, self.mongo_name, seed, **options)
+
+    @asynccontextmanager
+    async def writing(self, writer: Writer) -> AsyncIterator[Writer]:
+        """The writer writes beside the body; its last step is ended with it."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(writer.run(stop), name="write")
+        try:
+            yield writer
+        finally:
+            stop.set()
+            await task
+
+    async def cursor(self) -> dict[str, Any] | None:
+        """As it was committed last."""
+        await self.topics.catch_up()
+        return self.topics.cursor(self.cursors_topic, self.name)
+
+    async def published(self) -> bool:
+        """Whether the cursor covers everything that was written so far."""
+        cursor = await self.cursor()
+        if cursor is None:
+            return False
+        last = max((each.position for each in self.history.changes), default=-1)
+        reads = cursor["reads"].values()
+        done = all(read.get("done") or read.get("held_deletes") for read in reads)
+        return bool(done and cursor["position"] >= last)
+
+    async def applied(self) -> bool:
+        """Whether the offset rows stand at the ends."""
+        await self.topics.catch_up()
+        rows = await readback.offsets(self.postgres, f"{self.prefix}.target.main")
+        ours = {
+            place: end for place, end in self.topics.stable_ends.items() if self._applies(place)
+        }
+        return all(rows.get(place) == end for place, end in ours.items())
+
+    def _applies(self, place: tuple[str, int]) -> bool:
+        return place[0] != self.cursors_topic
+
+    async def all_published(self) -> None:
+        await self.history.catch_up()
+        await self.until(self.published, "everything is published")
+
+    async def quiet(self) -> None:
+        """Everything written so far is published and applied."""
+        await self.all_published()
+        await self.until(self.applied, "everything is applied")
+
+    async def until(
+        self,
+        condition: Callable[[], Awaitable[bool]],
+        what: str,
+        seconds_max: float = QUIET_SECONDS_MAX,
+    ) -> None:
+        """Fails with the logs' last words when it does not come true in time."""
+        deadline = time.monotonic() + seconds_max
+        while not await condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds_max:g} s: {what}\n{self.last_words()}")
+            self.source.check()
+            self.consumer.check()
+            await asyncio.sleep(POLL_SECONDS)
+
+    def last_words(self, lines: int = 12) -> str:
+        logs = [self.source.log, self.consumer.log]
+        return "\n".join(
+            f"--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-lines:])
+            for log in logs
+            if log.exists()
+        )
+
+    async def seen(self) -> Seen:
+        """All that there is to be seen now."""
+        await self.history.catch_up()
+        cursor = await self.cursor() or {"position": -1, "reads": {}}
+        await self.topics.measure()
+        offsets = await readback.offsets(self.postgres, f"{self.prefix}.target.main")
+        logs = [log.read_text() for log in (self.source.log, self.consumer.log) if log.exists()]
+        letter_rows = await self.postgres.fetch("SELECT * FROM sync.dead_letters")
+        rows = await readback.tables(self.postgres, BOOK, self.name)
+        letters = [record.value or b"" for record in self.topics.of(self.letters_topic)]
+        return Seen(
+            BOOK,
+            self.name,
+            self.topics.of(*self.entity_topics),
+            self.history.changes,
+            cursor["position"],
+            {name: read.get("last_at", -1) for name, read in cursor["reads"].items()},
+            rows,
+            await readback.totals(self.postgres, BOOK, self.name),
+            await readback.letters(self.postgres, BOOK, self.name),
+            offsets,
+            self.topics.ends,
+            {p: end for p, end in self.topics.stable_ends.items() if self._applies(p)},
+            [CANARY],
+            [*logs, *map(str, rows.values()), *map(str, letter_rows), *map(repr, letters)],
+        )
+
+    async def require_right(self) -> None:
+        """Waits for quiet; then every invariant holds, and the tables equal the documents."""
+        await self.quiet()
+        seen = await self.seen()
+        seen.ends = {place: seen.ends[place] for place in seen.stable_ends}
+        require(violations(seen), f"of {self.name}")
+        compared = await compare(self.mongo, self.postgres, BOOK, self.name)
+        require([str(each) for each in compared.differences], "against the documents")
+
+    async def ended(self, daemon: Daemon, seconds_max: float = QUIET_SECONDS_MAX) -> int:
+        """Waits for the end of a process; its exit code (negative: a signal)."""
+        child = daemon._child
+        assert child is not None
+        deadline = time.monotonic() + seconds_max
+        while (code := child.exit_code) is None:
+            if time.monotonic() > deadline:
+                raise StackError(f"`cdc {daemon.verb}` does not end", str(daemon.log))
+            await asyncio.sleep(POLL_SECONDS)
+        return code
+
+
+def lines(log: Path) -> Sequence[str]:
+    """Of a log that may not be there yet."""
+    return log.read_text().splitlines() if log.exists() else []
