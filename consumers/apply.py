@@ -22,7 +22,6 @@ COPY_ROWS_MIN = 200
 """From this many rows on, COPY and a staging table are cheaper than arrays."""
 TURN_LOCK = 0x6C656467
 """Advisory lock of those who write tables with sums kept over them."""
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 @dataclass(slots=True)
@@ -74,7 +73,9 @@ class Writer:
     async def _write(
         self, projection: Projection, fold: Fold, outcome: Outcome, *, careful: bool
     ) -> None:
-        rows, entity = fold.sorted(), projection.entity.name
+        # In one order, so that writers of the same rows do not deadlock; turns are as good.
+        rows = list(fold.rows.values()) if projection.takes_turns else fold.sorted()
+        entity = projection.entity.name
 
         async def write(part: Sequence[Row]) -> int:
             return await self._upsert(projection, part, copy=not careful)
@@ -105,7 +106,7 @@ class Writer:
             if part:
                 statement = statements.upsert(projection, known=known, staged=staged)
                 columns = () if staged else arrays(part)
-                topic = part[0].record.topic
+                topic = part[0].place.topic
                 written += row_count(await self._connection.execute(statement, topic, *columns))
         return written
 
@@ -132,14 +133,7 @@ def arrays(rows: Sequence[Row]) -> list[list[str | None]]:
 
 def copy_text(rows: Sequence[Row]) -> bytes:
     """The rows in the text format of COPY."""
-    lines = []
-    for row in rows:
-        texts = row.texts()
-        if not row.plain:
-            texts = tuple(part if part is None else part.translate(_ESCAPES) for part in texts)
-        lines.append("\t".join(["\\N" if part is None else part for part in texts]))
-    lines.append("")
-    return "\n".join(lines).encode()
+    return "\n".join([*[row.line() for row in rows], ""]).encode()
 
 
 async def take_turn(connection: Connection, *projections: Projection) -> None:

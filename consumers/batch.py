@@ -11,14 +11,20 @@ from consumers.parked import Parked
 Key = tuple[str, str, str]
 """(book, source, id): the primary key, and the order in which rows are written."""
 
+NULL = "\\N"
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+class Place(NamedTuple):
+    """A partition."""
+
+    topic: str
+    partition: int
+
 
 class Record(Protocol):
     """A record of Kafka, raw: never run through a deserializer of the client."""
 
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
     @property
     def offset(self) -> int: ...
     @property
@@ -32,7 +38,7 @@ class Record(Protocol):
 
 
 class Row(msgspec.Struct, gc=False):
-    """One row as text, in the order of the staging table's columns (None is null).
+    """One row as text: key, content (None is null), and what the lineage is made of.
 
     ``known``: its content is; a delete may come without any. ``plain``: no text in it needs
     escaping. ``source_ms``: when it happened at the source.
@@ -45,27 +51,26 @@ class Row(msgspec.Struct, gc=False):
     known: bool
     plain: bool
     source_ms: int
+    place: Place
     record: Record
 
     def texts(self) -> tuple[str | None, ...]:
-        """Key, content, deleted, version (hex), source time (ms), partition, offset."""
-        record = self.record
+        """In the order of the staging table's columns."""
+        return (*self.key, *self.content, *self._rest().split("\t"))
+
+    def line(self) -> str:
+        """The same as a line of COPY's text format, without its end."""
+        parts = [NULL if part is None else part for part in (*self.key, *self.content)]
+        if not self.plain:
+            parts = [part if part is NULL else part.translate(_ESCAPES) for part in parts]
+        return "\t".join(parts) + "\t" + self._rest()
+
+    def _rest(self) -> str:
+        """Deleted, version (hex), source time (ms), partition and offset: nothing to escape."""
         return (
-            *self.key,
-            *self.content,
-            "t" if self.deleted else "f",
-            self.version.hex(),
-            str(self.source_ms),
-            str(record.partition),
-            str(record.offset),
+            f"{'t' if self.deleted else 'f'}\t{self.version.hex()}\t{self.source_ms}"
+            f"\t{self.place[1]}\t{self.record.offset}"
         )
-
-
-class Place(NamedTuple):
-    """A partition."""
-
-    topic: str
-    partition: int
 
 
 class Move(NamedTuple):

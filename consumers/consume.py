@@ -185,7 +185,7 @@ class Consumer:
         for place, records in polled.records.items():
             batch.last_written_ms[place] = records[-1].timestamp
             if place.topic == self._settings.dead_letters_topic:
-                batch.parked += map(read_letter, records)
+                batch.parked += (read_letter(record, place) for record in records)
                 continue
             entity, decoder = self._decoders[place.topic]
             fold = batch.folds.setdefault(entity, Fold())
@@ -193,7 +193,7 @@ class Consumer:
             for record in records:
                 if record.value is None:  # a tombstone, for compaction
                     continue
-                row = decoder.row(record)
+                row = decoder.row(record, place)
                 if isinstance(row, Parked):
                     batch.parked.append(row)
                 else:

@@ -15,7 +15,7 @@ import orjson
 
 from cdc.runtime.postgres import Connection, transaction, translated
 from consumers.apply import arrays, take_turn
-from consumers.batch import Row
+from consumers.batch import Place, Row
 from consumers.decode import Decoder
 from consumers.isolate import Circuit, isolate
 from consumers.parked import APPLY, MAP, Parked, park, parked_row
@@ -91,8 +91,6 @@ class Retried(NamedTuple):
 class StoredRecord(NamedTuple):
     """A record as a letter kept it."""
 
-    topic: str
-    partition: int
     offset: int
     timestamp: int
     key: bytes | None
@@ -139,23 +137,22 @@ async def retry(
 
 async def _apply_again(connection: Connection, letter: Letter) -> bool:
     record = StoredRecord(
-        letter.topic or "",
-        letter.partition or 0,
         letter.offset or 0,
         0,
         letter.key,
         letter.value,
         tuple((name, value.encode()) for name, value in letter.headers.items()),
     )
+    place = Place(letter.topic or "", letter.partition or 0)
     projection = PROJECTIONS.get(letter.entity)
     if projection is None:  # a record of the dead letters' own topic
         return False
-    row = Decoder(entity_named(letter.entity)).row(record)
+    row = Decoder(entity_named(letter.entity)).row(record, place)
     parked: list[Parked] = [row] if isinstance(row, Parked) else []
 
     async def write(rows: Sequence[Row]) -> int:
         statement = upsert(projection, known=rows[0].known, mode=REPLAY)
-        await connection.execute(statement, record.topic, *arrays(rows))
+        await connection.execute(statement, place.topic, *arrays(rows))
         return len(rows)
 
     async with transaction(connection, "retry dead letter"):

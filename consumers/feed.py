@@ -19,6 +19,7 @@ from cdc.runtime.kafka import bounded, started
 from cdc.runtime.kafka_abandon import abandon
 from cdc.runtime.kafka_errors import mapped
 from consumers.batch import Place, Record
+from consumers.lean import keep_lean
 from consumers.settings import ConsumerSettings
 
 STAY_SECONDS_MAX = 0.2
@@ -72,6 +73,7 @@ class Feed:
             rebalance_timeout_ms=limits.rebalance_timeout_ms,
         )
         await started(consumer, settings.kafka, f"join group {settings.group}")
+        keep_lean(consumer)
         consumer.subscribe(list(settings.topics), listener=_Listener(self))
         self._consumer = consumer
 

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from consumers.batch import Record
-from consumers.parked import MAP, Parked, parked_record, subject, text
+from consumers.batch import Place, Record
+from consumers.parked import MAP, Parked, at, parked_record, subject, text
 
 
 class _Letter(msgspec.Struct):
@@ -22,26 +22,25 @@ class _Letter(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Letter).decode
 
 
-def read_letter(record: Record) -> Parked:
+def read_letter(record: Record, place: Place) -> Parked:
     """The dead letter in a record; one that cannot be read is a dead letter itself."""
     try:
         letter = _decode(record.value or b"")
         version = bytes.fromhex(letter.version)
     except (msgspec.MsgspecError, ValueError) as error:
-        return parked_record(record, "", "not a dead letter", str(error))
-    place = f"{record.topic}/{record.partition}/{record.offset}"
+        return parked_record(record, place, "", "not a dead letter", str(error))
     return Parked(
         book=text(letter.book),
         source=text(letter.source),
         entity=text(letter.entity),
         stage=MAP,
-        subject=subject(letter.document_id or place),
+        subject=subject(letter.document_id or at(place, record)),
         mapping=text(letter.mapping),
         collection=_clean(letter.collection),
         document_id=_clean(letter.document_id),
         row_id=_clean(letter.row_id),
-        topic=record.topic,
-        partition=record.partition,
+        topic=place.topic,
+        partition=place.partition,
         offset=record.offset,
         key=None,
         value=None,

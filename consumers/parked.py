@@ -12,7 +12,7 @@ from cdc.runtime.postgres import Connection
 from schemas.sql import query
 
 if TYPE_CHECKING:
-    from consumers.batch import Record, Row
+    from consumers.batch import Place, Record, Row
 
 MAP = "map"
 APPLY = "apply"
@@ -51,6 +51,7 @@ class Parked(NamedTuple):
 
 def parked_record(
     record: "Record",
+    place: "Place",
     entity: str,
     reason: str,
     detail: str,
@@ -60,20 +61,19 @@ def parked_record(
 ) -> Parked:
     """A record of an entity topic that cannot be applied, whole, so that it can be tried again."""
     book, source, row_id = key or ("", "", None)
-    place = f"{record.topic}/{record.partition}/{record.offset}"
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
     return Parked(
         book=text(book),
         source=text(source),
         entity=entity,
         stage=APPLY,
-        subject=subject(row_id or place),
+        subject=subject(row_id or at(place, record)),
         mapping="",
         collection=None,
         document_id=text(row_id) if row_id is not None else None,
         row_id=text(row_id) if row_id is not None else None,
-        topic=record.topic,
-        partition=record.partition,
+        topic=place.topic,
+        partition=place.partition,
         offset=record.offset,
         key=record.key,
         value=record.value,
@@ -88,13 +88,18 @@ def parked_record(
 def parked_row(row: "Row", entity: str, why: Refused) -> Parked:
     """A row that Postgres refused."""
     return parked_record(
-        row.record, entity, why.code, why.message, key=row.key, version=row.version
+        row.record, row.place, entity, why.code, why.message, key=row.key, version=row.version
     )
 
 
 def text(value: str) -> str:
     """What Postgres can hold of it."""
     return value.replace("\0", "\ufffd")
+
+
+def at(place: "Place", record: "Record") -> str:
+    """Where a record lies, as the subject of a letter that has no better."""
+    return f"{place.topic}/{place.partition}/{record.offset}"
 
 
 def subject(identity: str) -> str:

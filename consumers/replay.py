@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import cast
 from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -153,16 +152,16 @@ class Replay:
         async for batch in records(
             self._settings.kafka, *place, min(chosen), min(part.stop, max(chosen) + 1)
         ):
-            waiting += (cast("Record", each) for each in batch if each.offset in chosen)
+            waiting += (record for record in batch if record.offset in chosen)
             if len(waiting) >= ROWS_AT_ONCE:
-                await self._write(connection, waiting)
+                await self._write(connection, place, waiting)
                 waiting = []
-        await self._write(connection, waiting)
+        await self._write(connection, place, waiting)
 
-    async def _write(self, connection: Connection, waiting: Sequence[Record]) -> None:
+    async def _write(self, connection: Connection, place: Place, waiting: Sequence[Record]) -> None:
         fold, parked = Fold(), list[Parked]()
         for record in waiting:
-            found = self._decoder.row(record)
+            found = self._decoder.row(record, place)
             if isinstance(found, Parked):
                 parked.append(found)
             else:
