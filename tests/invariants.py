@@ -144,8 +144,9 @@ def versions_grow(records: Iterable[Record]) -> list[str]:
 def cursor_is_true(seen: Seen) -> list[str]:
     """Every acknowledged change up to the cursor is on the topics.
 
-    What a whole read read later stands for the changes before it. A change whose document was
-    deleted before it could be looked up is left out, as its delete follows.
+    Below the last whole read of a collection a later state of a key stands for its changes: the
+    read held them. An update whose document was deleted before it could be looked up is left out,
+    as its delete follows.
     """
     published: defaultdict[tuple[str, str], list[Version]] = defaultdict(list)
     for table, row_id, value, _ in _events(seen):
@@ -164,20 +165,22 @@ def cursor_is_true(seen: Seen) -> list[str]:
 def _missing(
     key: tuple[str, str], changes: Sequence[Happened], versions: Sequence[Version], seen: Seen
 ) -> list[str]:
-    at = Counter(each.position for each in versions if each.ordinal != ORDINAL_MAX)
-    read_at = max((each.position for each in versions if each.ordinal == ORDINAL_MAX), default=-1)
-    last = changes[-1]
-    gone = last.op == "delete" and last.position <= seen.read_at.get(last.collection, -1)
-    found = []
+    last, floor = changes[-1], seen.read_at.get(changes[-1].collection, -1)
+    if last.op == "delete" and last.position <= floor:
+        return []
+    newest = max((each.position for each in versions), default=-1)
+    needed: Counter[int] = Counter()
     for number, each in enumerate(changes):
-        if each.position <= read_at or gone:
-            continue
+        read_since = each.position <= min(floor, newest)
         later_delete = any(after.op == "delete" for after in changes[number + 1 :])
-        if at[each.position]:
-            at[each.position] -= 1
-        elif not (each.op == "update" and later_delete):
-            found.append(f"{each.op} of {'/'.join(key)} at {each.position:x} is on no topic")
-    return found
+        if not read_since and not (each.op == "update" and later_delete):
+            needed[each.position] += 1
+    there = Counter(each.position for each in versions)
+    return [
+        f"{count - there[position]} changes of {'/'.join(key)} at {position:x} are on no topic"
+        for position, count in needed.items()
+        if there[position] < count
+    ]
 
 
 def tables_are_folds(seen: Seen) -> list[str]:

@@ -110,6 +110,12 @@ class Writer:
         await self.database[collection].insert_one(self._content(collection) | {"_id": id_})
         self.written += 2
 
+    async def mend(self) -> None:
+        """Every document maps again."""
+        amount = {"$set": {"amount": Decimal128("12.34")}}
+        mended = await self.database.payments.update_many({"amount": {"$exists": False}}, amount)
+        self.written += mended.modified_count
+
     async def transaction(self) -> None:
         """All of it shares one cluster time; some of it hits one document again and again."""
         async with self.client.start_session() as session, await session.start_transaction():

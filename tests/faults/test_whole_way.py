@@ -13,5 +13,7 @@ async def test_snapshot_beside_writes_then_stream_ends_equal(way: System) -> Non
         await way.until(way.published, "the first snapshot is published")
     await writer.steps(100)
     await way.require_right()
+    await writer.mend()
+    await way.require_right()
     assert await way.source.stop() == 0
     assert await way.consumer.stop() == 0
