@@ -18,8 +18,7 @@ from aiokafka.coordinator.protocol import (
 from aiokafka.errors import KafkaError
 
 from cdc.runtime.errors import LedgerError
-from cdc.runtime.kafka import KafkaConnection, bounded, started
-from cdc.runtime.kafka_abandon import abandon
+from cdc.runtime.kafka import KafkaConnection, ended, started
 from cdc.runtime.kafka_errors import mapped
 
 SESSION_TIMEOUT_MS = 6_000
@@ -165,8 +164,7 @@ class Ownership:
             raise mapped(error, operation) from error
         finally:
             leaving.cancel()
-            if not await bounded(consumer.stop()):
-                await abandon(consumer)
+            await ended(consumer)
 
     def _set_owned(self, owned: bool) -> None:
         if owned:

@@ -28,6 +28,7 @@ from cdc.runtime.kafka import (
     START_SECONDS_MAX,
     KafkaConnection,
     bounded,
+    ended,
     explained,
     started,
 )
@@ -156,7 +157,9 @@ class Publisher:
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        if self._tainted is not None or not await bounded(producer.stop()):
+        if self._tainted is None:
+            await ended(producer)
+        else:
             await abandon(producer)
 
     async def abandon(self) -> None:

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.helpers import create_ssl_context
 
 from cdc.runtime.errors import LedgerError, SettingsError, Unavailable, Unfit
+from cdc.runtime.kafka_abandon import abandon
 from cdc.runtime.kafka_errors import code_kind, code_name, mapped
 from cdc.runtime.kafka_metadata import TopicsRequest
 
@@ -51,7 +52,8 @@ class KafkaConnection:
         return self.security_protocol.startswith("SASL_")
 
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments of every aiokafka client; raises ``SettingsError`` for bad files."""
+        """Keyword arguments of every aiokafka client; raises ``SettingsError`` for bad ones."""
+        self.hosts()
         return self._network_options() | {
             "bootstrap_servers": self.bootstrap_servers,
             "retry_backoff_ms": RETRY_BACKOFF_MS,
@@ -122,12 +124,18 @@ async def started(
         async with asyncio.timeout(seconds_max):
             await client.start()
     except (KafkaError, OSError, TimeoutError) as error:
-        await bounded(client.stop())
+        await ended(client)
         raise await explained(error, connection, operation) from error
     except BaseException:
-        await bounded(client.stop())
+        await ended(client)
         raise
     await asyncio.sleep(0)  # a stop() right after start() would cancel us (kafka.md, surprise 3)
+
+
+async def ended(client: Client) -> None:
+    """Stops a producer or consumer; one that does not stop in time is abandoned."""
+    if not await bounded(client.stop()):
+        await abandon(client)
 
 
 async def bounded(closing: Awaitable[Any], *, seconds_max: float = CLOSE_SECONDS_MAX) -> bool:

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.offset import OffsetRequest
 
 from cdc.runtime.errors import Unavailable, Unfit
-from cdc.runtime.kafka import KafkaConnection, bounded, kafka_client, started
+from cdc.runtime.kafka import KafkaConnection, ended, kafka_client, started
 from cdc.runtime.kafka_errors import mapped
 
 POLL_MS = 200
@@ -115,7 +115,7 @@ async def records(
                     operation=operation,
                 )
     finally:
-        await bounded(consumer.stop())
+        await ended(consumer)
 
 
 async def _batch(
