@@ -30,18 +30,19 @@ def transaction_hash(
     payee_or_description: str | None,
 ) -> bytes:
     """32 bytes. ``amount`` is a plain decimal text, ``date`` ISO 8601; texts may be in any form."""
-    fields = [
-        HASH_VERSION,
-        book,
-        source,
-        account_id,
-        row_id,
-        None if amount is None else normalised(amount),
-        currency,
-        date,
-        payee_or_description,
-    ]
-    encoded = orjson.dumps(fields)
+    encoded = orjson.dumps(
+        [
+            HASH_VERSION,
+            book,
+            source,
+            account_id,
+            row_id,
+            amount and normalised(amount),
+            currency,
+            date,
+            payee_or_description,
+        ]
+    )
     if not encoded.isascii():  # ASCII is in NFC already: most rows are spared this
-        encoded = orjson.dumps([text and normalize("NFC", text) for text in fields])
+        encoded = orjson.dumps([text and normalize("NFC", text) for text in orjson.loads(encoded)])
     return sha256(encoded).digest()

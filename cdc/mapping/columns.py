@@ -3,8 +3,8 @@
 ``settled`` and ``currency`` fill themselves in where nothing is declared (``contract.md`` 4).
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
@@ -21,6 +21,7 @@ from cdc.mapping.values import (
     text,
     type_of,
     wire,
+    wired,
     with_null,
 )
 from schemas.entities import Column, Entity, Kind
@@ -45,7 +46,7 @@ class Surroundings:
 class ColumnPlan:
     """``paths``: empty where nothing is read. ``read``: for what is not the first path that has a
     value. ``constant``: what stands there when nothing is read. ``fast``: the kind of value that
-    most rows have, for the compiler."""
+    most rows have, for the compiler. ``words``: of a map, by text."""
 
     column: Column
     paths: tuple[Path, ...]
@@ -54,6 +55,7 @@ class ColumnPlan:
     constant: Any
     fast: str
     minor_units: bool = False
+    words: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_read(self) -> bool:
@@ -94,28 +96,28 @@ def column_plans(
 
 def _plan(
     column: Column,
-    field: FieldDeclaration | None,
+    declared: FieldDeclaration | None,
     entity: Entity,
     around: Surroundings,
     totals: Totals,
 ) -> ColumnPlan:
     default = around.default_currency if column.name == CURRENCY else None
-    if field is None or field.const is not None:
-        constant = default if field is None else wire(column.kind, field.const)
+    if declared is None or declared.const is not None:
+        constant = default if declared is None else wire(column.kind, declared.const)
         return ColumnPlan(column, (), None, _same, constant, "constant")
-    convert = converter(column.kind, field, totals)
-    fast = _fast(column, field)
-    if column.name == CURRENCY and field.map is None:
+    convert = converter(column.kind, declared, totals)
+    fast = _fast(column, declared)
+    if column.name == CURRENCY and declared.map is None:
         convert, fast = currency(convert), "currency"
     choices = CHOICES.get((entity.name, column.name))
-    if choices is not None and field.map is None:
+    if choices is not None and declared.map is None:
         convert, fast = one_of(choices, convert), ""
-    if field.default is not None:
-        default, fast = wire(column.kind, field.default), fast.replace("text", "")
-    paths = tuple(parse(each) for each in field.path or ())
-    read = None if field.join is None else _joined(paths, field)
+    if declared.default is not None:
+        default, fast = wire(column.kind, declared.default), fast.replace("text or null", "text")
+    paths = tuple(parse(each) for each in declared.path or ())
+    read = None if declared.join is None else _joined(paths, declared)
     if read is not None:
-        paths = tuple(parse(each) for each in field.all_paths)
+        paths = tuple(parse(each) for each in declared.all_paths)
     return ColumnPlan(
         column,
         paths,
@@ -123,7 +125,8 @@ def _plan(
         with_null(convert, default, required=column.required),
         None,
         fast,
-        field.minor_units,
+        declared.minor_units,
+        {} if declared.map is None else wired(column.kind, declared.map),
     )
 
 
@@ -131,17 +134,16 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _fast(column: Column, field: FieldDeclaration) -> str:
+def _fast(column: Column, declared: FieldDeclaration) -> str:
     """The kind of value for which the compiler writes the conversion out."""
-    kind = type_of(column.kind, field)
-    if field.map is not None or column.kind not in (Kind.TEXT, Kind.DATE):
-        return ""
-    if kind == "text":
+    kind = type_of(column.kind, declared)
+    if declared.map is not None:
+        return "map"
+    if kind == "text" and column.kind is Kind.TEXT:
         return "text" if column.required else "text or null"
-    if kind == "ref":
-        return "ref"
-    utc = kind == "date" and dates.zone_named(field.zone) is UTC
-    return "date" if utc else ""
+    if kind == "date":
+        return "date" if dates.zone_named(declared.zone) is UTC else ""
+    return kind if kind in ("ref", "decimal") else ""
 
 
 def _joined(paths: tuple[Path, ...], field: FieldDeclaration) -> Read:

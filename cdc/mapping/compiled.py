@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
+from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 
 from cdc.mapping.columns import (
@@ -22,6 +23,7 @@ from cdc.mapping.columns import (
     is_computed,
 )
 from cdc.mapping.declared import MappingDeclaration
+from cdc.mapping.numbers import decimal128_text
 from cdc.mapping.paths import Document, Path, Read, Scope, descend, reader
 from cdc.mapping.refusal import Refusal
 from cdc.mapping.values import Totals, has_extra_decimals, minor_units
@@ -29,7 +31,7 @@ from schemas.entities import Entity, Kind
 from schemas.money import CURRENCIES, UNUSUAL_CURRENCIES
 
 Content = dict[str, Any]
-_Row = Callable[[Document, str, Scope | None], Content]
+MakeContent = Callable[[Document, str, Scope | None], Content]
 
 _FAST = {
     "text": "x if type(x) is str else {convert}(x)",
@@ -37,6 +39,8 @@ _FAST = {
     "ref": "x.binary.hex() if type(x) is ObjectId else {convert}(x)",
     "date": "isoformat(x) if type(x) is datetime else {convert}(x)",
     "currency": "x if type(x) is str and x in CURRENCIES else {convert}(x)",
+    "decimal": "decimal128_text(x) if type(x) is Decimal128 else {convert}(x)",
+    "map": "{words}[x] if type(x) is str and x in {words} else {convert}(x)",
 }
 
 
@@ -56,18 +60,22 @@ class Columns:
         self._settled = around.settled_statuses
         self._totals = totals
         self._is_money = any(plan.column.name == CURRENCY for plan in self._plans)
-        self._row = self._compile(key)
+        self.content = self._compile(key)
+        """The row of a document, or of an element (then with its scope); raises ``Refusal``."""
 
-    def content(self, document: Document, row_id: str, scope: Scope | None = None) -> Content:
-        """The row; raises ``Refusal`` with the path. ``scope``: of an element of an array."""
+    def explain(self, scope: Scope, refusal: Refusal) -> Refusal:
+        """The refusal with the path of the column that was refused, or with its own."""
+        if refusal.column:
+            plan = next(each for each in self._plans if each.column.name == refusal.column)
+            return Refusal(refusal.reason, plan.told(scope))
         try:
-            return self._row(document, row_id, scope)
-        except Refusal:
-            self._explain(scope or Scope(document))
-            raise
+            self._search(scope)
+        except Refusal as found:
+            return found
+        return refusal
 
-    def _explain(self, scope: Scope) -> None:
-        """Goes column by column to find the refused one; raises the refusal with its path."""
+    def _search(self, scope: Scope) -> None:
+        """Goes column by column; raises the first refusal, with its path."""
         found: dict[str, Any] = {}
         late = [plan for plan in self._plans if plan.minor_units]
         for plan in [plan for plan in self._plans if not plan.minor_units] + late:
@@ -80,18 +88,15 @@ class Columns:
                 raise Refusal(refusal.reason, path) from None
             found[plan.column.name] = value
 
-    def column_path(self, column: str, scope: Scope) -> str:
-        """The path that a column's value came from."""
-        return next(plan for plan in self._plans if plan.column.name == column).told(scope)
-
-    def _compile(self, key: Mapping[str, str]) -> _Row:
+    def _compile(self, key: Mapping[str, str]) -> MakeContent:
         code = _Code()
         for number, plan in enumerate(self._plans):
             if plan.is_read:
                 code.read(plan)
                 convert = code.bind(plan.convert)
-                fast = _FAST.get(plan.fast, "{convert}(x)").format(convert=convert)
-                code.line(f"v{number} = {fast}")
+                words = code.bind(plan.words)
+                fast = _FAST.get(plan.fast, "{convert}(x)")
+                code.line(f"v{number} = {fast.format(convert=convert, words=words)}")
             elif not self._computes(plan):
                 code.line(f"v{number} = {code.bind(plan.constant)}")
         for number, plan in enumerate(self._plans):
@@ -136,6 +141,8 @@ class _Code:
             "ObjectId": ObjectId,
             "datetime": datetime,
             "isoformat": date.isoformat,
+            "Decimal128": Decimal128,
+            "decimal128_text": decimal128_text,
             "descend": descend,
             "CURRENCIES": CURRENCIES,
             "UNUSUAL": UNUSUAL_CURRENCIES,
@@ -172,9 +179,9 @@ class _Code:
         self._scoped = True
         return f"{self.bind(read)}(s)"
 
-    def function(self) -> _Row:
+    def function(self) -> MakeContent:
         scope = ["    if s is None: s = Scope(d)"] if self._scoped else []
         source = "\n".join(["def row(d, i, s):", "    get = d.get", *scope, *self._lines])
         exec(compile(source, "<mapping>", "exec"), self._names)  # noqa: S102 - see the docstring
-        row: _Row = self._names["row"]
+        row: MakeContent = self._names["row"]
         return row

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
@@ -33,6 +33,11 @@ Moment = datetime | date
 def zone_named(name: str | None) -> tzinfo:
     """The zone of that name (None: UTC); raises ``ValueError`` or ``OSError`` for no zone."""
     return UTC if name in (None, "UTC") else ZoneInfo(name or "")
+
+
+def zones() -> set[str]:
+    """The names of all zones."""
+    return available_timezones()
 
 
 def reader(zone: tzinfo, form: str | None, epoch: str | None) -> Callable[[Any], Moment]:

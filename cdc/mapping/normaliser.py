@@ -41,7 +41,7 @@ class Normalised(NamedTuple):
 class _Batch(NamedTuple):
     events: list[Event]
     faults: list[Fault]
-    counts: Counter[tuple[str, str]]
+    counted: list[tuple[str, str]]
     stamp: Stamp
 
 
@@ -104,18 +104,16 @@ class Normaliser:
         Raises ``Gap`` for a change without the images that its mapping needs.
         """
         stamp = Stamp(snapshot, self._clock_ms())
-        batch = _Batch([], [], Counter(), stamp)
+        batch = _Batch([], [], [], stamp)
         flows = self._flows
         for change in changes:
-            version = pack(epoch, change.position, change.ordinal)
-            stamp.version_hex = version.hex().encode()
-            stamp.time_ms = change.time_ms
+            stamp.place(pack(epoch, change.position, change.ordinal), change.time_ms)
             for flow in flows.get(change.collection, ()):
                 if change.fault is None:
                     flow.add(change, batch)
                 else:
                     flow.add_undecoded(change, batch)
-        return Normalised(batch.events, batch.faults, batch.counts)
+        return Normalised(batch.events, batch.faults, Counter(batch.counted))
 
     def deletion(
         self, mapping: str, entity: str, row_id: str, version: bytes, time_ms: int
@@ -126,7 +124,7 @@ class Normaliser:
             writer = self._writer(mapping, mapping.partition(":")[0], entity)
             self._deleters[mapping] = writer
         stamp = Stamp("false", self._clock_ms())
-        stamp.time_ms, stamp.version_hex = time_ms, version.hex().encode()
+        stamp.place(version, time_ms)
         return [writer.event("d", row_id, None, None, stamp), writer.tombstone(row_id)]
 
     def refused(self, event: Event, reason: str) -> list[Event]:
@@ -154,6 +152,7 @@ class _Flow:
     def __init__(self, plan: Plan, writer: Writer, letters: DeadLetters) -> None:
         self.plan = plan
         self._entity = plan.entity.name
+        self._counted = {op: (self._entity, op) for op in "cudr"}
         self._writer = writer
         self._letters = letters
 
@@ -168,7 +167,7 @@ class _Flow:
     def _delete(self, row_id: str, before: Content | None, batch: _Batch) -> None:
         event = self._writer.event("d", row_id, before, None, batch.stamp)
         batch.events.extend((event, self._writer.tombstone(row_id)))
-        batch.counts[self._entity, "d"] += 1
+        batch.counted.append(self._counted["d"])
 
     def _refuse(
         self,
@@ -180,10 +179,13 @@ class _Flow:
         ordinal: int = 0,
     ) -> None:
         """``ordinal`` tells the refused rows of one change apart."""
-        path = refusal.path if scope is None else self.plan.path_of(refusal, scope)
+        if scope is not None:
+            refusal = self.plan.explain(scope, refusal)
         is_unknown = change.id is None and change.fault is not None
         document_id = None if is_unknown else self.plan.document_id(change.id)
-        fault = Fault(self.plan.name, self._entity, document_id, row_id, path, refusal.reason)
+        fault = Fault(
+            self.plan.name, self._entity, document_id, row_id, refusal.path or "", refusal.reason
+        )
         batch.faults.append(fault)
         batch.events.append(self._letters.event(fault, batch.stamp.version_hex, ordinal))
 
@@ -194,32 +196,31 @@ class _ByKey(_Flow):
     def __init__(self, plan: Plan, writer: Writer, letters: DeadLetters) -> None:
         super().__init__(plan, writer, letters)
         self._row_id = plan.row_id_reader()
+        self._content = plan.content
         self._is_gone = plan.is_soft_deleted
 
     def add(self, change: Change, batch: _Batch) -> None:
-        op, document = change.op, change.after
+        _, op, raw_id, old, document, *_ = change
         if document is None and op != "d":
             return  # looked up and not there any more: its delete follows
         try:
-            row_id = self._row_id(change.id)
+            row_id = self._row_id(raw_id)
         except (Refusal, ids.Untellable) as error:
             refusal = error if isinstance(error, Refusal) else Refusal(str(error), "_id")
             self._refuse(change, batch, None, refusal, None)
             return
-        before = None
-        if change.before is not None:
-            before = self._before(change.before, row_id)
+        before = None if old is None else self._before(old, row_id)
         if document is None or (self._is_gone is not None and self._is_gone(document)):
             self._delete(row_id, before, batch)
             return
         try:
-            content = self.plan.content(document, row_id)
+            content = self._content(document, row_id, None)
             event = self._writer.event(op, row_id, before, content, batch.stamp)
         except Refusal as refusal:
             self._refuse(change, batch, row_id, refusal, Scope(document))
             return
         batch.events.append(event)
-        batch.counts[self._entity, op] += 1
+        batch.counted.append(self._counted[op])
 
     def add_undecoded(self, change: Change, batch: _Batch) -> None:
         row_id = self.plan.possible_row(change.id)
@@ -270,7 +271,7 @@ class _ByImages(_Flow):
             return
         event = self._writer.event(op, row.id, before, content, batch.stamp)
         batch.events.append(event)
-        batch.counts[self._entity, op] += 1
+        batch.counted.append(self._counted[op])
 
     def _content_before(self, row: Found) -> Content | None:
         if row.id is None or row.gone or row.refusal is not None:

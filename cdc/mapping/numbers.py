@@ -23,6 +23,8 @@ _EXPONENT_SHIFT = 49
 _EXPONENT_MASK = 0x3FFF
 _HIGH_DIGITS_MASK = (1 << 49) - 1
 _DIGITS_MAX = 10**34
+_USUAL = {(_BIAS + exponent) << _EXPONENT_SHIFT: exponent for exponent in range(-12, 0)}
+"""The high halves of positive numbers of up to 64 bits with some decimals: nearly all amounts."""
 NOT_FINITE = "is not a finite number"
 _SAMPLE = re.compile(r"-?\d+(?:[^\w-]\d+)*", re.ASCII)
 _INT64_DIGITS = 19
@@ -32,6 +34,10 @@ def decimal128_text(value: Decimal128) -> str:
     """Plain notation with as many decimals as given; raises ``Refusal`` for NaN and infinity."""
     low: int = value._Decimal128__low  # type: ignore[attr-defined]
     high: int = value._Decimal128__high  # type: ignore[attr-defined]
+    if (usual := _USUAL.get(high)) is not None:
+        text = str(low)
+        if len(text) + usual > 0:
+            return f"{text[:usual]}.{text[usual:]}"
     if high & _SPECIAL == _SPECIAL:
         return _rare_decimal128(value)
     digits = low | (high & _HIGH_DIGITS_MASK) << 64

@@ -15,7 +15,6 @@ from cdc.mapping.paths import Document, Scope
 from cdc.mapping.refusal import Refusal
 from cdc.mapping.rows import ArrayRows, DocumentRows, Found, RowId, possible_row
 from cdc.mapping.values import Totals
-from cdc.mapping.writer import NotUtf8
 from schemas.entities import ENTITIES
 
 LANGUAGE_VERSION = 1
@@ -41,7 +40,8 @@ class Plan:
         self.by_difference = declaration.rows is not None
         self.is_soft_deleted = self._soft_deleted()
         self._columns = Columns(declaration, self.entity, around, key, totals)
-        self._columns_before = Columns(declaration, self.entity, around, key, Totals())
+        before = Columns(declaration, self.entity, around, key, Totals())
+        self._content_before = before.content
         self._rows = ArrayRows(declaration) if self.by_difference else DocumentRows(declaration)
         self.content = self._columns.content
         self.fingerprint = self._fingerprint(around)
@@ -107,12 +107,10 @@ class Plan:
     ) -> Content | None:
         """An old state; None where it does not map."""
         try:
-            return self._columns_before.content(document, row_id, scope)
+            return self._content_before(document, row_id, scope)
         except Refusal:
             return None
 
-    def path_of(self, refusal: Refusal, scope: Scope) -> str:
-        """Where a refused value stands, as the mapping writes it."""
-        if isinstance(refusal, NotUtf8):
-            return self._columns.column_path(refusal.column, scope)
-        return refusal.path
+    def explain(self, scope: Scope, refusal: Refusal) -> Refusal:
+        """The refusal with its path, as the mapping writes it."""
+        return self._columns.explain(scope, refusal) if refusal.path is None else refusal

@@ -2,9 +2,13 @@
 
 
 class Refusal(Exception):
-    """A value that cannot be what its column is; ``path`` is filled in by who knows it."""
+    """A value that cannot be what its column is.
 
-    def __init__(self, reason: str, path: str = "") -> None:
+    ``path`` and ``column`` tell where, if who refuses knows; else it is found out afterwards.
+    """
+
+    def __init__(self, reason: str, path: str | None = None, column: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.path = path
+        self.column = column

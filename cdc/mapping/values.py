@@ -55,8 +55,7 @@ def converter(kind: Kind, field: FieldDeclaration, totals: Totals) -> Convert:
     """For values that are not null. ``field`` has passed the checks."""
     if field.map is not None:
         otherwise = field.otherwise if field.otherwise is not None else field.default
-        words = {key: wire(kind, each) for key, each in field.map.items()}
-        return mapped(words, wire(kind, otherwise))
+        return mapped(wired(kind, field.map), wire(kind, otherwise))
     convert = _converter(type_of(kind, field), field, totals)
     if kind is Kind.TEXT and type_of(kind, field) in ("bool", "int"):
         return lambda value: str(convert(value)).lower()
@@ -77,6 +76,11 @@ def _converter(name: FieldType | None, field: FieldDeclaration, totals: Totals) 
 def wire(kind: Kind, value: Any) -> Any:
     """A declared constant as it stands in events."""
     return str(value) if kind is Kind.DECIMAL and value is not None else value
+
+
+def wired(kind: Kind, words: Mapping[str, Any]) -> dict[str, Any]:
+    """A declared map as its values stand in events."""
+    return {word: wire(kind, value) for word, value in words.items()}
 
 
 def text(value: Any) -> str:
