@@ -40,7 +40,7 @@ def _command() -> int:
     from cdc.cli.commands import app
 
     try:
-        app()
+        app(prog_name="cdc")
     except SystemExit as ended:
         code: Any = ended.code
         return code if isinstance(code, int) else int(code is not None)

@@ -9,9 +9,9 @@ afterwards it is waited for, and said.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from cdc.asked import RESYNC, RETRY, Taken
 from cdc.ownership import Ownership
@@ -57,6 +57,11 @@ async def first_of(*events: asyncio.Event, seconds: float | None = None) -> None
             task.cancel()
 
 
+def loop_name(source: str) -> str:
+    """How a source's loop is called where loops are counted."""
+    return f"source {source}"
+
+
 class StartReport(Report):
     """A report that also tells whether the source ever worked, and what kept it from that."""
 
@@ -83,12 +88,6 @@ class StartReport(Report):
         super().retrying(error)
 
 
-class MakesPipeline(Protocol):
-    """Builds the pipeline once it is known that this process runs the source."""
-
-    def __call__(self, report: Report, progress: Progress) -> Pipeline: ...
-
-
 class SourceRunner:
     """See the module's docstring. ``document`` is what ``sync.observed`` shows of it."""
 
@@ -98,33 +97,37 @@ class SourceRunner:
         *,
         ownership: Ownership,
         topics_fit: Callable[[], Awaitable[None]],
-        make_pipeline: MakesPipeline,
-        progress: Progress,
+        pipeline: Pipeline,
+        collections: Sequence[str],
+        report: StartReport,
         metrics: SourceMetrics,
+        totals: Callable[[], Mapping[str, int]],
         pulse: Pulse,
         log: Log,
         control: Control | None,
-        start_paused: bool,
     ) -> None:
-        """``topics_fit`` raises where topics are not as declared. ``control`` None: no database."""
+        """``topics_fit`` raises where topics are not as declared. ``totals``: values mended so far.
+
+        ``control`` None: there is no control database.
+        """
         self.source = source
         self._ownership = ownership
         self._topics_fit = topics_fit
-        self._progress = progress
+        self._pipeline = pipeline
+        self._progress = pipeline.progress
+        self._collections = frozenset(collections)
+        self._report = report
         self._metrics = metrics
+        self._totals = totals
         self._pulse = pulse
         self._log = log
         self._control = control
-        self._began_at = progress.clock()
+        self._began_at = self._progress.clock()
         self._accepted = False
-        self._report = StartReport(log, metrics, lambda: pulse.beat(self._loop))
-        self._pipeline = make_pipeline(self._report, progress)
-        if start_paused:
-            self._pipeline.pause()
 
     @property
     def _loop(self) -> str:
-        return f"source {self.source}"
+        return loop_name(self.source)
 
     @property
     def owned(self) -> bool:
@@ -214,15 +217,20 @@ class SourceRunner:
             if not self.owned or self._progress.state in _RESTING:
                 self._pulse.beat(self._loop)
             self._metrics.reading({k: v.rows_done for k, v in self._progress.reads.items()})
+            self._metrics.mended(self._totals())
             await asyncio.sleep(BEAT_SECONDS)
 
     def take(self, request: Taken, done: Callable[[], None]) -> None:
         """Begins what was asked for; raises ``Refused`` for what is no request."""
         said = request.parameters
+        collection = said.get("collection")
+        if collection is not None and collection not in self._collections:
+            known = ", ".join(sorted(self._collections))
+            raise Refused(f"no collection {collection} is mapped", hint=f"mapped are {known}")
         if request.kind == RESYNC:
             wish = Resync(
                 str(request.id),
-                said.get("collection"),
+                collection,
                 bool(said.get("accept")),
                 bool(said.get("allow_deletes")),
                 done,
@@ -231,7 +239,7 @@ class SourceRunner:
             self._pipeline.resync(wish)
         elif request.kind == RETRY:
             ids = tuple(str(each) for each in said.get("ids", ()))
-            self._pipeline.look_up(LookUp(str(said.get("collection")), ids, done))
+            self._pipeline.look_up(LookUp(str(collection), ids, done))
         else:
             raise Refused(f"no such kind of request: {request.kind}")
 

@@ -3,20 +3,24 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
+from cdc.app.normalisers import collections_with_images, mongo_normaliser
 from cdc.app.process import Process
 from cdc.building import CONTROL_BACKOFF, backoff_seconds, chosen, control_connect
 from cdc.kafka_broker import KafkaBroker
+from cdc.mapping.normaliser import Normaliser
 from cdc.ownership import Ownership
 from cdc.pipeline import Pipeline
 from cdc.progress import Progress
-from cdc.report import Report
-from cdc.running import Control, SourceRunner, first_of
+from cdc.running import Control, SourceRunner, StartReport, first_of, loop_name
 from cdc.runtime.errors import SettingsError
 from cdc.runtime.health import Condition
 from cdc.runtime.log import Log
 from cdc.runtime.services import Service
 from cdc.settings import MongoSettings, Settings, SourceSettings
+from cdc.sources.mongo import MongoSource
+from cdc.sources.protocol import Source
 from schemas.topics import cursor_partition, cursors_topic, source_group
 
 CONTROL_START_SECONDS = 1.0
@@ -30,7 +34,7 @@ async def run(settings: Settings, names: Sequence[str], log: Log) -> int:
     runners = [
         _source(process, name, source, control)
         for name, source in chosen(settings.sources, names, "source").items()
-        if type(source) in _PIPELINES or _told_unbuilt(name, source.type, log)
+        if type(source) in _BUILDERS or _told_unbuilt(name, source.type, log)
     ]
     if not runners:
         raise SettingsError("no source to run", hint="configure [sources.NAME], or MONGODB_URI")
@@ -52,73 +56,67 @@ def _told_unbuilt(name: str, kind: str, log: Log) -> bool:
 
 
 def _source(
-    process: Process, name: str, source: SourceSettings, control: Control | None
+    process: Process, name: str, settings: SourceSettings, control: Control | None
 ) -> SourceRunner:
     """A source with everything around it."""
-    settings, prefix = process.settings, process.settings.kafka.topic_prefix
+    prefix, book = process.settings.kafka.topic_prefix, settings.book
+    cursors = cursors_topic(prefix).name
     log = process.log.bind(source=name)
     metrics = process.metrics.source(name)
-
-    def make_pipeline(report: Report, progress: Progress) -> Pipeline:
-        make: Callable[..., Pipeline] = _PIPELINES[type(source)]
-        return make(process, name, source, report, progress)
-
+    source, normaliser = _BUILDERS[type(settings)](process, name, settings)
+    report = StartReport(log, metrics, lambda: process.pulse.beat(loop_name(name)))
+    pipeline = Pipeline(
+        book=book,
+        cursors_topic=cursors,
+        source=source,
+        normaliser=normaliser,
+        broker=KafkaBroker(
+            process.connection, prefix=prefix, book=book, source=name, topics=normaliser.topics
+        ),
+        topics=dict(zip(normaliser.topics, normaliser.entities, strict=True)),
+        progress=Progress(name, time.time),
+        report=report,
+        backoff=backoff_seconds,
+    )
+    if process.settings.sync.sources_start_paused:
+        pipeline.pause()
     return SourceRunner(
         name,
         ownership=Ownership(
             process.connection,
-            group=source_group(prefix, source.book, name),
-            topic=cursors_topic(prefix).name,
-            partition=cursor_partition(source.book, name),
-            instance=settings.instance,
+            group=source_group(prefix, book, name),
+            topic=cursors,
+            partition=cursor_partition(book, name),
+            instance=process.settings.instance,
         ),
         topics_fit=process.topics_fit,
-        make_pipeline=make_pipeline,
-        progress=Progress(name, time.time),
+        pipeline=pipeline,
+        collections=normaliser.collections,
+        report=report,
         metrics=metrics,
+        totals=lambda: asdict(normaliser.totals),
         pulse=process.pulse,
         log=log,
         control=control,
-        start_paused=settings.sync.sources_start_paused,
     )
 
 
-def _mongo_pipeline(
-    process: Process, name: str, source: MongoSettings, report: Report, progress: Progress
-) -> Pipeline:
-    from cdc.mapping.build import mongo_normaliser
-    from cdc.sources.mongo import MongoSource
-
-    prefix = process.settings.kafka.topic_prefix
-    normaliser = mongo_normaliser(process.settings, name, source)
-    return Pipeline(
-        book=source.book,
-        cursors_topic=cursors_topic(prefix).name,
-        source=MongoSource(
-            name,
-            source.uri.get_secret_value(),
-            normaliser.collections,
-            images=normaliser.images,
-            allow_sharded=source.allow_sharded,
-        ),
-        normaliser=normaliser,
-        broker=KafkaBroker(
-            process.connection,
-            prefix=prefix,
-            book=source.book,
-            source=name,
-            topics=normaliser.topics,
-        ),
-        topics=dict(zip(normaliser.topics, normaliser.entities, strict=True)),
-        progress=progress,
-        report=report,
-        backoff=backoff_seconds,
+def _mongo(process: Process, name: str, settings: MongoSettings) -> tuple[MongoSource, Normaliser]:
+    normaliser = mongo_normaliser(process.settings, name, settings)
+    source = MongoSource(
+        name,
+        settings.uri.get_secret_value(),
+        normaliser.collections,
+        images=collections_with_images(normaliser),
+        allow_sharded=settings.allow_sharded,
     )
+    return source, normaliser
 
 
-_PIPELINES: dict[type[SourceSettings], Callable[..., Pipeline]] = {
-    MongoSettings: _mongo_pipeline,
+_BUILDERS: dict[type[SourceSettings], Callable[..., tuple[Source, Normaliser]]] = {
+    MongoSettings: _mongo,
 }
+"""What runs a source of each type of settings."""
 
 
 def _control(process: Process, runners: Sequence[SourceRunner], control: Control) -> Service:

@@ -6,6 +6,9 @@ import typer
 
 from cdc import __version__
 from cdc.cli.daemons import consume, run
+from cdc.cli.letters import dead_letters
+from cdc.cli.repairs import replay, resync
+from cdc.cli.upkeep import check, migrate, status, topics
 
 app = typer.Typer(
     name="cdc",
@@ -27,5 +30,6 @@ def root(
         raise typer.Exit
 
 
-app.command()(run)
-app.command()(consume)
+for command in (run, consume, migrate, topics, check, status, resync, replay):
+    app.command()(command)
+app.add_typer(dead_letters, name="dead-letters")

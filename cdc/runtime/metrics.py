@@ -69,8 +69,12 @@ class Metrics:
         self.whole_read_rows = self._gauge(
             "whole_read_rows", "Rows published of a whole read under way.", "source", "collection"
         )
-        self.rounded_doubles = self._counter(
-            "double_amounts", "Amounts that came as doubles: money should be Decimal128.", "source"
+        self.mended_values = self._counter(
+            "mended_values",
+            "Values taken as they could be: doubles (money should be Decimal128), more decimals"
+            " than the currency has, NUL characters.",
+            "source",
+            "kind",
         )
 
     def _consumer_metrics(self) -> None:
@@ -124,6 +128,7 @@ class SourceMetrics:
         self._metrics = metrics
         self._source = source
         self._reading: set[str] = set()
+        self._mended: dict[str, int] = {}
         for entity in metrics.entities:
             metrics.source_dead_letters.labels(source, entity)
             for op in OPS:
@@ -177,16 +182,22 @@ class SourceMetrics:
     def dead_letters(self, entity: str, count: int) -> None:
         self._metrics.source_dead_letters.labels(self._source, entity).inc(count)
 
-    def doubles(self, count: int) -> None:
-        self._metrics.rounded_doubles.labels(self._source).inc(count)
+    def mended(self, totals: Mapping[str, int]) -> None:
+        """Counted since the start, by kind."""
+        for kind, total in totals.items():
+            known = self._mended.get(kind, 0)
+            self._metrics.mended_values.labels(self._source, kind).inc(total - known)
+            self._mended[kind] = total
 
 
 class ConsumerMetrics:
-    """What the consumer counts (``consumers.metrics.ConsumerMetrics``)."""
+    """What one target's consumer counts (``consumers.metrics.ConsumerMetrics``)."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._open: dict[str, int] = {}
         for entity in metrics.entities:
+            metrics.dead_letters.labels(entity)
             metrics.replaced_text.labels(entity)
             for outcome in ROW_OUTCOMES:
                 metrics.rows.labels(entity, outcome)
@@ -208,9 +219,11 @@ class ConsumerMetrics:
             histogram._buckets[bisect_left(histogram._upper_bounds, each)].inc(count)
 
     def dead_letters(self, counts: Mapping[str, int]) -> None:
-        """Open ones by entity; what is not named has none."""
-        for entity in self._metrics.entities:
-            self._metrics.dead_letters.labels(entity).set(counts.get(entity, 0))
+        """Open ones of this target by entity; what is not named has none."""
+        for entity in {*self._metrics.entities, *self._open, *counts}:
+            change = counts.get(entity, 0) - self._open.get(entity, 0)
+            self._metrics.dead_letters.labels(entity).inc(change)
+        self._open = dict(counts)
 
     def replaced_text(self, entity: str, count: int) -> None:
         self._metrics.replaced_text.labels(entity).inc(count)

@@ -1,6 +1,6 @@
 """The settings: one frozen tree per process, wholly checked before anything starts."""
 
-from cdc.settings.kinds import Secret, listen_address
+from cdc.settings.kinds import Secret, listen_address, mongo_database
 from cdc.settings.load import load
 from cdc.settings.tree import (
     HttpSettings,
@@ -29,4 +29,5 @@ __all__ = [
     "YnabSettings",
     "listen_address",
     "load",
+    "mongo_database",
 ]

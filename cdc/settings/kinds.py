@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -82,12 +82,25 @@ def _dsn(secret: Secret) -> Secret:
     return secret
 
 
+def mongo_database(uri: str) -> str:
+    """The database in a MongoDB URI; empty where it names none."""
+    return _after_hosts(uri)[1]
+
+
+def _after_hosts(uri: str) -> tuple[str, str]:
+    """(hosts, database) of a URI."""
+    rest = uri.partition("://")[2].partition("?")[0].rpartition("@")[2]
+    hosts, _, database = rest.partition("/")
+    return hosts, unquote(database)
+
+
 def _mongo_uri(secret: Secret) -> Secret:
     fix = "write mongodb://host:27017/database?replicaSet=rs0"
-    scheme, slashes, rest = secret.get_secret_value().partition("://")
+    uri = secret.get_secret_value()
+    scheme, slashes, _ = uri.partition("://")
     if scheme not in ("mongodb", "mongodb+srv") or not slashes:
         raise wrong("is not a MongoDB URI", fix)
-    hosts, _, database = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    hosts, database = _after_hosts(uri)
     if not hosts:
         raise wrong("names no host", fix)
     for host in hosts.split(","):

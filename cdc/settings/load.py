@@ -49,6 +49,7 @@ def load(
             tree.faults.append(Fault(f"--set {flag}", "", "is not key=value"))
     lay_plain_names(tree, known)
     settings = _built(tree)
+    tree.faults += _mapping_faults(tree)
     if settings is None or tree.faults:
         raise FaultySettings(tree.faults)
     return settings
@@ -62,9 +63,25 @@ def _built(tree: SettingsTree) -> Settings | None:
         return None
 
 
+def _mapping_faults(tree: SettingsTree) -> list[Fault]:
+    """What is wrong with the mappings of every source, whatever else is."""
+    found: list[Fault] = []
+    sources = tree.values.get("sources")
+    for name, source in sources.items() if isinstance(sources, dict) else ():
+        tables = source.get("mappings") if isinstance(source, dict) else None
+        if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+            continue
+        from cdc.mapping.checks import faults  # only a process with mappings needs it
+
+        place = f"sources.{name}.mappings"
+        said = tree.place(("sources", name, "mappings")).removeprefix(place)
+        found += [each._replace(place=each.place + said) for each in faults(tables, place)]
+    return found
+
+
 def _fault(error: ErrorDetails, tree: SettingsTree) -> Fault:
     """One of pydantic's errors, in our words and without secrets."""
-    path, model = _walked(error["loc"], tree.values)
+    path, model = _walked(error["loc"])
     kind = error["type"]
     if kind == "extra_forbidden":
         known = () if model is None else model.model_fields
@@ -81,17 +98,14 @@ def _fault(error: ErrorDetails, tree: SettingsTree) -> Fault:
     return Fault(tree.place(path), value, _reason(error), fix)
 
 
-def _walked(
-    loc: tuple[int | str, ...], values: Mapping[str, Any]
-) -> tuple[tuple[str, ...], type[BaseModel] | None]:
+def _walked(loc: tuple[int | str, ...]) -> tuple[tuple[str, ...], type[BaseModel] | None]:
     """The setting's path (a union's tag and ``[key]`` left out) and the model it belongs to."""
     parts = [str(part) for part in loc if part != "[key]"]
+    model: type[BaseModel] | None = Settings
+    start = 0
     if len(parts) > 2 and parts[0] == "sources" and parts[2] in SOURCE_TYPES:
-        model: type[BaseModel] | None = SOURCE_TYPES[parts.pop(2)]
-        at = 2
-    else:
-        model, at = Settings, 0
-    for part in parts[at:-1]:
+        model, start = SOURCE_TYPES[parts.pop(2)], 2
+    for part in parts[start:-1]:
         info = model.model_fields.get(part) if model is not None else None
         if info is not None:
             model = _model_in(info.annotation)

@@ -127,7 +127,7 @@ class _Source(Part):
 
 
 class MongoSettings(_Source):
-    """A MongoDB database. ``mappings``: as declared (``cdc.mapping``); none: the built-in shape."""
+    """A MongoDB database. ``mappings``: as said, their faults told by ``cdc.mapping.checks``."""
 
     type: Literal["mongodb"]
     uri: MongoUri

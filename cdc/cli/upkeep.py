@@ -1,0 +1,173 @@
+"""``cdc migrate``, ``topics``, ``check`` and ``status``: before a run, and beside it."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cdc.cli.options import Config, Debug, Json, Set, common, execute
+from cdc.cli.output import Output, table
+
+if TYPE_CHECKING:
+    from cdc.settings import Settings
+
+MISSING_EXIT = 3
+Check = Annotated[bool, typer.Option("--check", help="Only tell; change nothing.")]
+
+
+def migrate(
+    check: Check = False,
+    config: Config = None,
+    as_json: Json = False,
+    settings: Set = None,
+    debug: Debug = False,
+) -> None:
+    """Bring every database to the declared schema. Safe to repeat.
+
+    \b
+    cdc migrate
+    cdc migrate --check
+    """
+
+    async def work(known: "Settings", output: Output) -> int:
+        from cdc.app.errands import migrate
+
+        found = await migrate(known, check=check)
+        ok = not any(each["missing"] for each in found)
+        output.result({"ok": ok, "databases": found}, lambda: _migrated(found))
+        if not ok:
+            output.say("run `cdc migrate`" if check else "a newer version has been here")
+        return 0 if ok else MISSING_EXIT
+
+    execute(common(config, as_json, debug, settings), work)
+
+
+def _migrated(found: list[dict[str, Any]]) -> Iterator[str]:
+    for each in found:
+        where = f"{each['database']} ({each['address']})"
+        if each["applied"]:
+            yield f"{where}: applied {', '.join(each['applied'])}"
+        if each["missing"]:
+            yield f"{where}: {each['missing']}"
+        elif not each["applied"]:
+            yield f"{where}: already_current"
+
+
+def topics(
+    check: Check = False,
+    config: Config = None,
+    as_json: Json = False,
+    settings: Set = None,
+    debug: Debug = False,
+) -> None:
+    """Create the topics that are missing; tell, never change, what differs.
+
+    \b
+    cdc topics
+    cdc topics --check
+    """
+
+    async def work(known: "Settings", output: Output) -> int:
+        from cdc.app.errands import bring_up_topics
+
+        found = await bring_up_topics(known, check=check)
+        ok = not found["differences"]
+        output.result({"ok": ok, **found}, lambda: _topics(found))
+        return 0 if ok else MISSING_EXIT
+
+    execute(common(config, as_json, debug, settings), work)
+
+
+def _topics(found: Mapping[str, Any]) -> Iterator[str]:
+    for name in found["created"]:
+        yield f"created {name}"
+    for each in found["differences"]:
+        yield each["text"]
+    if not found["created"] and not found["differences"]:
+        yield f"already_current: {', '.join(found['topics'])}"
+
+
+def check(
+    sample: Annotated[
+        int, typer.Option("--sample", min=0, help="Documents to try of each collection.")
+    ] = 200,
+    config: Config = None,
+    as_json: Json = False,
+    settings: Set = None,
+    debug: Debug = False,
+) -> None:
+    """What would stop a run? One line for each check, with the fix.
+
+    \b
+    cdc check
+    cdc check --sample 1000 --json
+    """
+
+    async def work(known: "Settings", output: Output) -> int:
+        from cdc.app.checks import check_all
+
+        found = await check_all(known, sample=sample)
+        output.result(found.document(), lambda: found.lines(output.outcome))
+        return found.exit_code
+
+    execute(common(config, as_json, debug, settings), work)
+
+
+def status(
+    config: Config = None,
+    as_json: Json = False,
+    settings: Set = None,
+    debug: Debug = False,
+) -> None:
+    """Sources with state and reason, consumers with lag, dead letters.
+
+    \b
+    cdc status
+    cdc status --json | jq .sources
+    """
+
+    async def work(known: "Settings", output: Output) -> int:
+        from cdc.status import status
+
+        found = await status(known)
+        output.result(found.document, lambda: _status(found.document))
+        for name, problem in found.problems.items():
+            output.say(f"{name}: {problem}")
+        return MISSING_EXIT if found.problems else 0
+
+    execute(common(config, as_json, debug, settings), work)
+
+
+def _status(document: Mapping[str, Any]) -> Iterator[str]:
+    yield from table(
+        ("SOURCE", "STATE", "LAG S", "EVENTS", "REASON"),
+        [
+            (
+                each["name"],
+                each["state"],
+                each["lag_seconds"],
+                each["events_total"],
+                each["reason"] or _reading(each) or "",
+            )
+            for each in document["sources"]
+        ],
+    )
+    yield ""
+    yield from table(
+        ("TARGET", "TOPIC", "PARTITION", "NEXT", "END", "LAG"),
+        [tuple(each.values()) for each in document["consumers"]],
+    )
+    yield ""
+    for name, value in (
+        ("open dead letters", document["dead_letters"]["open"]),
+        ("transactions without a known property", document["unassigned_transactions"]),
+        ("transactions in another currency", document["other_currency_transactions"]),
+    ):
+        yield f"{name}: {'unknown' if value is None else value}"
+
+
+def _reading(source: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{name}: {read['rows_done']} of about {read['rows_total'] or '?'}"
+        for name, read in source.get("reading", {}).items()
+    )
