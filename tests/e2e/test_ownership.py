@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiokafka.client import CoordinationType
+from aiokafka.protocol.admin import DescribeGroupsRequest
 
 from cdc.cursor_reader import read_cursors
 from cdc.ownership import Ownership
 from cdc.publisher import Publisher
 from cdc.runtime.errors import Doubt, Fenced, Unavailable
-from cdc.runtime.kafka import KafkaConnection
+from cdc.runtime.kafka import KafkaConnection, kafka_client
 from compose.stack.names import REPOSITORY
 from compose.stack.ports import free_port
 from compose.stack.process import until
@@ -69,6 +71,19 @@ async def soon(waiting: Awaitable[None]) -> None:
         await waiting
 
 
+async def at_rest(connection: KafkaConnection, group: str, *, members: int) -> None:
+    """Until the group has that many members and is not being rebalanced."""
+    async with kafka_client(connection, "describe group") as client:
+        node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+
+        async def stable() -> bool:
+            answer = await client.send(node, DescribeGroupsRequest([group]))
+            _, _, state, _, _, found, *_ = answer.groups[0]
+            return state == "Stable" and len(found) == members
+
+        await until(stable, HAND_OVER_SECONDS_MAX, f"{members} members in {group}")
+
+
 async def test_a_daemon_alone_owns_its_source_at_once(member: Member) -> None:
     await soon((await member("warm")).wait_owned())
     began = time.perf_counter()
@@ -79,14 +94,15 @@ async def test_a_daemon_alone_owns_its_source_at_once(member: Member) -> None:
 
 
 async def test_two_daemons_run_each_source_once_and_take_over_from_each_other(
-    member: Member,
+    connection: KafkaConnection, topic_prefix: str, member: Member
 ) -> None:
     sources = [f"source-{number}" for number in range(5)]
     first = [await member(source, partition=number) for number, source in enumerate(sources)]
     for each in first:
         await soon(each.wait_owned())
     second = [await member(source, partition=number) for number, source in enumerate(sources)]
-    await asyncio.sleep(2 * SESSION_MS / 1000)  # both are members, the groups are at rest
+    for source in sources:
+        await at_rest(connection, f"{topic_prefix}.{source}", members=2)
     assert [each.owned for each in first] == [True] * 5  # nobody lost what it had
     assert [each.owned for each in second] == [False] * 5
     for each in first[:3]:
@@ -103,21 +119,22 @@ async def test_waiting_for_the_loss_ends_when_the_owner_stops(member: Member) ->
     owner = await member()
     await soon(owner.wait_owned())
     losing = asyncio.create_task(owner.wait_lost())
-    await asyncio.sleep(0.05)
     assert not losing.done()
     await owner.stop()
     await soon(losing)
     await owner.stop()  # safe twice
 
 
-async def test_leaving_gives_the_source_away_and_comes_back_as_a_spare(member: Member) -> None:
+async def test_leaving_gives_the_source_away_and_comes_back_as_a_spare(
+    connection: KafkaConnection, topic_prefix: str, member: Member
+) -> None:
     first = await member()
     await soon(first.wait_owned())
     second = await member()
     await first.leave_and_rejoin(0.5)
     assert not first.owned
     await soon(second.wait_owned())
-    await asyncio.sleep(2 * SESSION_MS / 1000)
+    await at_rest(connection, f"{topic_prefix}.source", members=2)
     assert (first.owned, second.owned) == (False, True)
     await second.stop()
     await soon(first.wait_owned())
@@ -149,12 +166,12 @@ async def test_a_missing_broker_is_told_and_joined_when_it_is_there() -> None:
 
 
 async def test_a_restarted_instance_takes_its_place_without_waiting_for_its_session(
-    member: Member,
+    connection: KafkaConnection, topic_prefix: str, member: Member
 ) -> None:
     owner = await member(instance="one")
     await soon(owner.wait_owned())
     other = await member(instance="two")
-    await asyncio.sleep(SESSION_MS / 1000)
+    await at_rest(connection, f"{topic_prefix}.source", members=2)
     await owner.stop()  # a static member does not leave
     began = time.monotonic()
     again = await member(instance="one")
@@ -244,7 +261,6 @@ async def test_k4_k7_killed_and_frozen_daemons_lose_the_source_and_no_event(
 
     async def reached(number: int) -> None:
         async def there() -> bool:
-            await asyncio.sleep(0.1)
             found = await read_cursors(connection, cursors, 3, still_seconds_max=20)
             return int(found.get(b"cursor") or 0) >= number
 
