@@ -85,8 +85,16 @@ def turned(value: Any, document: Document) -> str:
 
 
 def as_json(value: Any, _: Document) -> Any:
-    """Any value; fractions as text."""
-    return exact(value)
+    """Any value; fractions as text, and no NUL, which Postgres cannot hold."""
+    return _without_nul(exact(value))
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd") if "\0" in value else value
+    if isinstance(value, dict):
+        return {_without_nul(name): _without_nul(item) for name, item in value.items()}
+    return [_without_nul(item) for item in value] if isinstance(value, list) else value
 
 
 PLAINLY: Mapping[Kind, Convert] = {
@@ -219,7 +227,7 @@ class Reader:
             if key not in self.table.detailed:
                 news.append(("details", key))
             if document[key] is not None:
-                details[key] = exact(document[key])
+                details[key] = as_json(document[key], document)
         return details or None
 
 

@@ -5,96 +5,83 @@ whole, and searched for deletes, is one plan's or one item's, never another's.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 
 from cdc.api_tables import Misfit, Reader, Table
+from cdc.mapping.dead_letters import DeadLetters, Fault
+from cdc.mapping.normaliser import Normalised
+from cdc.mapping.refusal import Refusal
+from cdc.mapping.values import Totals
+from cdc.mapping.writer import Origin, Stamp, Writer
 from cdc.sources.polled import CONTEXT
 from cdc.sources.protocol import Change
-from schemas.entities import Entity
-from schemas.envelope import CONNECTOR_VERSION, Event, encode_key, event_id
-from schemas.hashing import transaction_hash
-from schemas.topics import EVENT_BYTES_MAX, partition_of
+from schemas.entities import ENTITIES
+from schemas.envelope import Event, decode_key
+from schemas.topics import entity_topic_name
 from schemas.version import pack
 
 UNKNOWN_MAX = 500
 """So many different words are told apart; what comes after is one."""
 
-Destination = tuple[str, int]
-"""A topic and how many partitions it has."""
 News = Callable[[str, str, str], None]
 """Told once of what no table knows: (entity, column, word or key)."""
 
 
-class ApiFault(NamedTuple):
-    """An object that does not map."""
-
+class _Source(msgspec.Struct):
     mapping: str
-    entity: str
-    document_id: str | None
-    row_id: str | None
-    path: str
-    reason: str
+    change_version: str
 
 
-@dataclass(slots=True)
-class ApiEvents:
-    """What a run of changes became: events with dead letters among them, counted."""
-
-    events: list[Event] = field(default_factory=list)
-    faults: list[ApiFault] = field(default_factory=list)
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+class _Value(msgspec.Struct):
+    source: _Source
 
 
 class _Way(NamedTuple):
-    """From one collection to one entity."""
+    """From one collection to one entity; ``owner``: the plan or item its events name."""
 
     mapping: str
-    stream: str
+    owner: str
     reader: Reader
-    entity: Entity
-    topic: str
-    partitions: int
+    writer: Writer
 
 
 class ApiNormaliser:
-    """See ``stream_reader.Normaliser``. ``streams``: their names, known once the source is open.
+    """See ``stream_reader.Normaliser``.
 
-    ``destinations``: topics by entity. ``news``: see ``News``. ``now``: seconds since 1970.
+    ``streams``: their names, known once the source is open. ``partitions``: of an entity's topic.
     """
 
     def __init__(
         self,
         tables: Sequence[Table],
         *,
+        prefix: str,
         book: str,
         source: str,
         connector: str,
         streams: Callable[[], Iterable[str]],
-        destinations: Mapping[str, Destination],
-        dead_letters: Destination,
-        now: Callable[[], float],
+        partitions: Callable[[str], int],
+        clock_ms: Callable[[], int],
         news: News = lambda entity, column, word: None,
     ) -> None:
+        self.totals = Totals()
         self.entities = tuple(table.entity.name for table in tables)
-        self.topics = tuple(destinations[name][0] for name in self.entities)
+        self.topics = tuple(entity_topic_name(prefix, name) for name in self.entities)
         self.unknown: Counter[tuple[str, str, str]] = Counter()
         """What no table knows, by (entity, column, word or key)."""
         self._readers = {table.resource: Reader(table) for table in tables}
-        self._book = book
-        self._source = source
-        self._connector = connector
+        self._prefix = prefix
+        self._origin = Origin(book, source, connector, "")
         self._streams = streams
-        self._destinations = destinations
-        self._dead_letters = dead_letters
-        self._now = now
+        self._partitions = partitions
+        self._clock_ms = clock_ms
+        self._letters = DeadLetters(prefix, self._origin, clock_ms)
         self._news = news
         self._ways: dict[str, _Way] = {}
-        self._owners: dict[str, str] = {}
-        """By stream: the id of the plan or item, as the last of its objects told."""
 
     @property
     def collections(self) -> tuple[str, ...]:
@@ -103,24 +90,30 @@ class ApiNormaliser:
     @property
     def mappings(self) -> dict[str, str]:
         """Fingerprints of the tables by the mapping's name."""
-        ways = (self._way(collection) for collection in self.collections)
-        return {way.mapping: way.reader.fingerprint for way in ways}
+        return {
+            _mapping(f"{stream}/{resource}", reader): reader.fingerprint
+            for stream in self._streams()
+            for resource, reader in self._readers.items()
+        }
 
     @property
     def names_by_collection(self) -> dict[str, tuple[str, ...]]:
-        return {name: (self._way(name).mapping,) for name in self.collections}
+        names: dict[str, tuple[str, ...]] = {}
+        for mapping in self.mappings:
+            names[mapping.partition(":")[0]] = (mapping,)
+        return names
 
     def of(self, stream: str) -> "ApiNormaliser":
         """The same for one stream alone."""
         return ApiNormaliser(
             [reader.table for reader in self._readers.values()],
-            book=self._book,
-            source=self._source,
-            connector=self._connector,
+            prefix=self._prefix,
+            book=self._origin.book,
+            source=self._origin.source,
+            connector=self._origin.connector,
             streams=lambda: (stream,),
-            destinations=self._destinations,
-            dead_letters=self._dead_letters,
-            now=self._now,
+            partitions=self._partitions,
+            clock_ms=self._clock_ms,
             news=self._news,
         )
 
@@ -134,158 +127,89 @@ class ApiNormaliser:
 
     def normalise(
         self, changes: Sequence[Change], *, epoch: int, snapshot: str = "false"
-    ) -> ApiEvents:
+    ) -> Normalised:
         """Events of a run of changes, in their order."""
-        found = ApiEvents()
+        stamp = Stamp(snapshot, self._clock_ms())
+        events: list[Event] = []
+        faults: list[Fault] = []
+        counted: list[tuple[str, str]] = []
         for change in changes:
-            way = self._way(change.collection)
-            version = pack(epoch, change.position, change.ordinal)
+            stamp.place(pack(epoch, change.position, change.ordinal), change.time_ms)
+            way = self._way(change)
+            entity = way.reader.table.entity.name
             try:
-                events = self._events(way, change, version, snapshot)
-            except Misfit as misfit:
+                events += self._events(way, change, stamp)
+                counted.append((entity, change.op))
+            except (Misfit, Refusal) as error:
                 row_id = self.document_id(change.id) or None
-                letter = ApiFault(
-                    way.mapping, way.entity.name, row_id, row_id, misfit.path, misfit.reason
-                )
-                found.faults.append(letter)
-                found.events.append(self._letter(way, letter, version))
-                continue
-            found.events += events
-            found.counts[way.entity.name, change.op] += 1
-        return found
+                fault = Fault(way.mapping, entity, row_id, row_id, error.path or "", error.reason)
+                faults.append(fault)
+                events.append(self._letters.event(fault, stamp.version_hex, 0))
+        return Normalised(events, faults, Counter(counted))
 
-    def _events(self, way: _Way, change: Change, version: bytes, snapshot: str) -> list[Event]:
-        self._note_owner(way, change)
+    def _events(self, way: _Way, change: Change, stamp: Stamp) -> list[Event]:
         if change.fault is not None:
             path, _, reason = change.fault.partition(": ")
-            raise Misfit(path, reason or path)
+            raise Misfit(path, reason)
         if change.op == "d":
-            return self._deleted(way, change.id, version, change.time_ms)
+            return _deletion(way.writer, change.id, stamp)
         if change.after is None:
             raise Misfit("", "empty")
         row = way.reader.row(change.after)
         for column, word in row.news:
-            self._tell_news(way.entity.name, column, word)
-        event = self._event(way, change, row.columns, version, snapshot)
-        if len(event.value or b"") > EVENT_BYTES_MAX:
-            raise Misfit("", f"larger than {EVENT_BYTES_MAX} bytes")
-        return [event]
-
-    def _note_owner(self, way: _Way, change: Change) -> None:
-        document = change.after or change.before
-        context = None if document is None else document.get(CONTEXT)
-        if context is not None:
-            self._owners[way.stream] = context.id
-
-    def _event(
-        self,
-        way: _Way,
-        change: Change,
-        columns: dict[str, Any],
-        version: bytes,
-        snapshot: str,
-    ) -> Event:
-        after = {"book": self._book, "source": self._source, "id": change.id, **columns}
-        key = encode_key(self._book, self._source, change.id)
-        value = orjson.dumps(
-            {
-                "before": None,
-                "after": after,
-                "op": change.op,
-                "source": self._origin(way, version, change.time_ms, snapshot),
-                "ts_ms": int(self._now() * 1000),
-            }
-        )
-        headers = self._headers(way, version, change.id)
-        if way.entity.hashed:
-            headers.append(("transaction_hash", self._hash(way.entity, after)))
-        return Event(way.topic, partition_of(key, way.partitions), key, value, headers)
-
-    def _origin(self, way: _Way, version: bytes, time_ms: int, snapshot: str) -> dict[str, Any]:
-        return {
-            "version": CONNECTOR_VERSION,
-            "connector": self._connector,
-            "name": self._source,
-            "ts_ms": time_ms,
-            "snapshot": snapshot,
-            "db": self._owners.get(way.stream, way.stream),
-            "collection": way.reader.table.resource,
-            "change_version": version.hex(),
-            "mapping": way.mapping,
-        }
-
-    def _headers(self, way: _Way, version: bytes, row_id: str) -> list[tuple[str, bytes]]:
-        own_id = event_id(self._book, self._source, version, way.entity.name, row_id)
-        return [("event_id", own_id.encode()), ("schema", way.entity.schema_id.encode())]
-
-    def _hash(self, entity: Entity, after: Mapping[str, Any]) -> bytes:
-        texts = (after[name] for name in entity.hash_texts)
-        digest = transaction_hash(
-            self._book,
-            self._source,
-            after[entity.hash_account],
-            after["id"],
-            after["amount"],
-            after["currency"],
-            after["date"],
-            next((each for each in texts if each is not None), None),
-        )
-        return digest.hex().encode()
-
-    def _deleted(self, way: _Way, row_id: str, version: bytes, time_ms: int) -> list[Event]:
-        """A delete, and the tombstone that lets compaction forget the key."""
-        key = encode_key(self._book, self._source, row_id)
-        value = orjson.dumps(
-            {
-                "before": None,
-                "after": None,
-                "op": "d",
-                "source": self._origin(way, version, time_ms, "false"),
-                "ts_ms": int(self._now() * 1000),
-            }
-        )
-        partition = partition_of(key, way.partitions)
-        return [
-            Event(way.topic, partition, key, value, self._headers(way, version, row_id)),
-            Event(way.topic, partition, key, None, []),
-        ]
+            self._tell_news(way.reader.table.entity.name, column, word)
+        after = {"book": self._origin.book, "source": self._origin.source, "id": change.id}
+        after.update(row.columns)
+        return [way.writer.event(change.op, change.id, None, after, stamp)]
 
     def deletion(
         self, mapping: str, entity: str, row_id: str, version: bytes, time_ms: int
     ) -> list[Event]:
-        """The delete of a row that a whole read did not meet."""
-        way = self._way(mapping.partition(":")[0])
-        return self._deleted(way, row_id, version, time_ms)
+        """The delete of a row that a whole read did not meet; its mapping may be no more."""
+        collection = mapping.partition(":")[0]
+        way = self._ways.get(collection)
+        owner = collection.rpartition("/")[0] if way is None else way.owner
+        stamp = Stamp("false", self._clock_ms())
+        stamp.place(version, time_ms)
+        return _deletion(self._writer(mapping, entity, owner), row_id, stamp)
 
     def refused(self, event: Event, reason: str) -> list[Event]:
-        """The dead letter of an event that the broker refuses for its content."""
-        if event.value is None:
+        """The dead letter of an event that the broker would not take; none of a tombstone."""
+        if event.value is None or event.topic not in self.topics:
             return []
-        origin = orjson.loads(event.value)["source"]
-        way = self._way(origin["mapping"].partition(":")[0])
-        row_id = orjson.loads(event.key)["id"]
-        letter = ApiFault(way.mapping, way.entity.name, row_id, row_id, "", reason)
-        return [self._letter(way, letter, bytes.fromhex(origin["change_version"]))]
-
-    def _letter(self, way: _Way, fault: ApiFault, version: bytes) -> Event:
-        """Nothing of the object's content goes into it."""
-        topic, partitions = self._dead_letters
-        key = orjson.dumps([self._book, self._source, way.mapping, fault.document_id])
-        value = orjson.dumps(
-            {
-                "book": self._book,
-                "source": self._source,
-                "entity": fault.entity,
-                "mapping": fault.mapping,
-                "collection": fault.mapping.partition(":")[0],
-                "document_id": fault.document_id,
-                "row_id": fault.row_id,
-                "path": fault.path,
-                "reason": fault.reason,
-                "version": version.hex(),
-            }
+        source = msgspec.json.decode(event.value, type=_Value).source
+        entity = self.entities[self.topics.index(event.topic)]
+        row_id = decode_key(event.key)[2]
+        fault = Fault(
+            source.mapping, entity, row_id, row_id, "", f"the broker refused it: {reason}"
         )
-        return Event(topic, partition_of(key, partitions), key, value, [])
+        return [self._letters.event(fault, source.change_version.encode(), 0)]
+
+    def _way(self, change: Change) -> _Way:
+        """Raises ``KeyError`` for a resource without a table."""
+        document = change.after or change.before
+        context = None if document is None else document.get(CONTEXT)
+        way = self._ways.get(change.collection)
+        if way is not None and (context is None or context.id == way.owner):
+            return way
+        stream, _, resource = change.collection.rpartition("/")
+        reader = self._readers[resource]
+        mapping = _mapping(change.collection, reader)
+        owner = stream if context is None else context.id
+        way = _Way(mapping, owner, reader, self._writer(mapping, reader.table.entity.name, owner))
+        self._ways[change.collection] = way
+        return way
+
+    def _writer(self, mapping: str, entity: str, owner: str) -> Writer:
+        return Writer(
+            replace(self._origin, database=owner),
+            ENTITIES[entity],
+            mapping=mapping,
+            collection=mapping.partition(":")[0].rpartition("/")[2],
+            topic=entity_topic_name(self._prefix, entity),
+            partitions=self._partitions(entity),
+            totals=self.totals,
+        )
 
     def _tell_news(self, entity: str, column: str, word: str) -> None:
         """Counted always, told once."""
@@ -295,15 +219,11 @@ class ApiNormaliser:
         if self.unknown[entity, column, word] == 1:
             self._news(entity, column, word)
 
-    def _way(self, collection: str) -> _Way:
-        """Raises ``KeyError`` for a resource without a table."""
-        way = self._ways.get(collection)
-        if way is None:
-            stream, _, resource = collection.rpartition("/")
-            reader = self._readers[resource]
-            entity = reader.table.entity
-            topic, partitions = self._destinations[entity.name]
-            mapping = f"{collection}:{entity.name}"
-            way = _Way(mapping, stream, reader, entity, topic, partitions)
-            self._ways[collection] = way
-        return way
+
+def _mapping(collection: str, reader: Reader) -> str:
+    return f"{collection}:{reader.table.entity.name}"
+
+
+def _deletion(writer: Writer, row_id: str, stamp: Stamp) -> list[Event]:
+    """A delete, and the tombstone that lets compaction forget the key."""
+    return [writer.event("d", row_id, None, None, stamp), writer.tombstone(row_id)]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cdc.normalise_api import ApiEvents, ApiNormaliser
+from cdc.mapping.normaliser import Normalised
+from cdc.normalise_api import ApiNormaliser
 from cdc.sources.plaid_item import ItemContext
 from cdc.sources.plaid_tables import TABLES as PLAID_TABLES
 from cdc.sources.protocol import Change
@@ -73,13 +74,13 @@ def normaliser(connector: str, news: list[tuple[str, str, str]] | None = None) -
     found = [] if news is None else news
     return ApiNormaliser(
         tables,
+        prefix="ledger",
         book="home",
         source=connector,
         connector=connector,
         streams=lambda: ("plan-1",),
-        destinations={each.entity.name: (f"ledger.{each.entity.name}", 8) for each in tables},
-        dead_letters=("ledger.dead_letters", 1),
-        now=lambda: 1_800_000_001.0,
+        partitions=lambda entity: 8,
+        clock_ms=lambda: 1_800_000_001_000,
         news=lambda *what: found.append(what),
     )
 
@@ -112,7 +113,7 @@ def value_entity(event: Event) -> str:
     return dict(event.headers)["schema"].decode().partition("/")[0]
 
 
-def fault(found: ApiEvents) -> tuple[str, str]:
+def fault(found: Normalised) -> tuple[str, str]:
     (only,) = found.faults
     (event,) = found.events
     letter = json.loads(event.value or b"")
