@@ -2,79 +2,28 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
-from typing import Any
-
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from cdc.mapping import field_checks
-from cdc.mapping.builtin import DECLARATIONS
 from cdc.mapping.columns import is_computed
 from cdc.mapping.declared import ID, FieldDeclaration, MappingDeclaration
 from cdc.mapping.paths import parse, parse_rows
 from cdc.runtime.settings_reader import Fault, did_you_mean
 from schemas.entities import ENTITIES, Entity
 
-PLACE = "mappings"
+_ANY_DEPTH = 100  # where rows cannot be read, climbing cannot be judged
 _FORMS = ("str", "int", "dec", "uuid", "date", "bin", "json")
 
 
-def declarations(tables: Sequence[Mapping[str, Any]]) -> tuple[MappingDeclaration, ...]:
-    """The mappings of a source; the built-in shape where none is declared.
+def faults(declarations: Sequence[MappingDeclaration]) -> list[Fault]:
+    """All of them. Places are keys below the mappings, dotted: ``0.fields.amount.zone``.
 
-    The tables have no ``faults``; raises pydantic's error where they have some all the same.
+    Form (unknown keys, wrong kinds of values) is told by the models themselves.
     """
-    if not tables:
-        return DECLARATIONS
-    return tuple(MappingDeclaration.model_validate(table) for table in tables)
-
-
-def faults(tables: Sequence[Mapping[str, Any]], place: str = PLACE) -> list[Fault]:
-    """All of them. ``place``: where the tables stand, as ``sources.property.mappings``."""
+    declared = {str(number): each for number, each in enumerate(declarations)}
     found: list[Fault] = []
-    declared: dict[str, MappingDeclaration] = {}
-    for number, table in enumerate(tables):
-        at = f"{place}[{number}]"
-        try:
-            declared[at] = MappingDeclaration.model_validate(table)
-        except ValidationError as error:
-            found += _form_faults(error, at)
     for at, declaration in declared.items():
         found += _mapping_faults(declaration, at)
     return [*found, *_prefix_faults(declared)]
-
-
-def _form_faults(error: ValidationError, at: str) -> list[Fault]:
-    """What the models themselves refuse; of the branches of a union only the first."""
-    by_place: dict[str, Fault] = {}
-    for each in error.errors(include_url=False):
-        path, model = _walked(each["loc"])
-        place = ".".join((at, *path))
-        by_place.setdefault(place, _form_fault(each, place, path, model))
-    return list(by_place.values())
-
-
-def _walked(loc: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
-    """The path of a setting without the tags of unions, and the model that holds it."""
-    parts = [str(part) for part in loc]
-    if parts[:1] == ["fields"] and len(parts) > 2:
-        return parts[:3], FieldDeclaration
-    return parts[:2], MappingDeclaration
-
-
-def _form_fault(error: ErrorDetails, place: str, path: list[str], model: type[BaseModel]) -> Fault:
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        known = [info.alias or name for name, info in model.model_fields.items()]
-        return Fault(place, "", "unknown key", did_you_mean(path[-1], known))
-    if kind == "missing":
-        return Fault(place, "", "is missing", "give it a value")
-    value = error["input"]
-    shown = repr(value) if isinstance(value, str | int | float) else ""
-    text = error["msg"].removeprefix("Input ")
-    if model is FieldDeclaration and kind == "model_type":
-        text = "is neither a path nor a table"
-    return Fault(place, shown, text[:1].lower() + text[1:])
 
 
 def _mapping_faults(declaration: MappingDeclaration, at: str) -> Iterator[Fault]:
@@ -87,7 +36,7 @@ def _mapping_faults(declaration: MappingDeclaration, at: str) -> Iterator[Fault]
         except ValueError as error:
             fix = "write leases[] or leases[].payments[]"
             yield Fault(f"{at}.rows", repr(declaration.rows), str(error), fix)
-            return
+            depth = _ANY_DEPTH
     for name in ("where", "deleted_when"):
         for path in getattr(declaration, name):
             yield from path_faults(path, f"{at}.{name}", depth)

@@ -61,7 +61,7 @@ def _source_faults(field: FieldDeclaration, column: Column, place: str) -> Itera
     if field.join is not None and (
         column.kind is not Kind.TEXT or field.type not in (None, "text")
     ):
-        yield Fault(f"{place}.join", "", f"joins texts, and {column.name} is {column.kind}")
+        yield Fault(f"{place}.join", "", "joins texts to a text", "leave join or the type out")
 
 
 def _type_faults(field: FieldDeclaration, column: Column, place: str) -> Iterator[Fault]:
