@@ -13,6 +13,7 @@ import orjson
 
 from cdc.building import control_connect, declared_topics, kafka_connection, postgres_target
 from cdc.runtime.errors import LedgerError
+from cdc.runtime.kafka_admin import describe_topics
 from cdc.runtime.kafka_records import spans
 from cdc.runtime.postgres import Connect, Connection, session, translated
 from cdc.settings import Settings, TargetSettings
@@ -108,7 +109,9 @@ async def _observed(settings: Settings) -> list[dict[str, Any]]:
 async def _ends(settings: Settings) -> Ends:
     connection = kafka_connection(settings)
     prefix = settings.kafka.topic_prefix
-    topics = [entity_topic_name(prefix, entity) for entity in ENTITIES]
+    names = [entity_topic_name(prefix, entity) for entity in ENTITIES]
+    # Asked for by name, a missing topic might come to be by the asking.
+    topics = sorted(await describe_topics(connection, names))
     found = await asyncio.gather(*(spans(connection, topic) for topic in topics))
     return {
         (topic, partition): span

@@ -15,8 +15,12 @@ from cdc.check import (
     configured,
     without_repeats,
 )
+from cdc.mapping.normaliser import Normaliser
+from cdc.mapping.sample import sample as sampled
 from cdc.runtime.postgres import session, translated
 from cdc.settings import MongoSettings, Settings
+from cdc.sources.mongo import connect
+from cdc.sources.mongo_probe import probe, some_documents
 from consumers.migrate import missing
 
 
@@ -81,9 +85,6 @@ async def _mongo(
     settings: Settings, name: str, source: MongoSettings, sample: int, told: list[dict[str, Any]]
 ) -> list[Check]:
     """The server, and what a sample of its documents would become."""
-    from cdc.sources.mongo import connect
-    from cdc.sources.mongo_probe import probe
-
     normaliser = mongo_normaliser(settings, name, source)
     client = connect(source.uri.get_secret_value())
     try:
@@ -96,6 +97,20 @@ async def _mongo(
             allow_sharded=source.allow_sharded,
         )
         checks = [Check(f"mongodb {each.step}", *each[1:]) for each in found]
+        if sample and not any(each.outcome == FAIL for each in checks):
+            told += await _sampled(database, name, normaliser, sample)
     finally:
         client.close()
     return checks
+
+
+async def _sampled(
+    database: Any, source: str, normaliser: Normaliser, documents: int
+) -> list[dict[str, Any]]:
+    """What some documents of each collection would become; nothing is published."""
+    found = []
+    for collection in normaliser.collections:
+        changes = await some_documents(database, collection, documents)
+        for each in sampled(normaliser, collection, changes):
+            found.append({"source": source, **each.document()})
+    return found

@@ -3,7 +3,7 @@
 import time
 
 from cdc.building import partitions
-from cdc.mapping.checks import declarations
+from cdc.mapping.builtin import DECLARATIONS
 from cdc.mapping.normaliser import Normaliser
 from cdc.settings import MongoSettings, Settings, mongo_database
 
@@ -16,7 +16,7 @@ def mongo_normaliser(settings: Settings, name: str, source: MongoSettings) -> No
         source=name,
         connector="mongodb",
         database=mongo_database(source.uri.get_secret_value()),
-        declarations=declarations(source.mappings),
+        declarations=source.mappings or DECLARATIONS,
         settled_statuses=source.settled_statuses,
         default_currency=source.default_currency,
         partitions=partitions(settings),

@@ -1,6 +1,7 @@
 """The options that every command has, and what becomes of a command: settings, loop, exit code."""
 
 import asyncio
+import logging
 import signal
 import traceback
 from collections.abc import Awaitable, Callable
@@ -71,6 +72,8 @@ def _run(options: Common, work: Work, output: Output, watches_signals: bool) -> 
     settings = options.settings()
     if watches_signals:
         return asyncio.run(_awaited(work(settings, output)))
+    if not options.debug:  # what libraries say is in our errors, in words for a person
+        logging.getLogger().addHandler(logging.NullHandler())
     return asyncio.run(_until_signalled(work(settings, output)))
 
 

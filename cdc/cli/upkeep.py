@@ -153,10 +153,7 @@ def _status(document: Mapping[str, Any]) -> Iterator[str]:
         ],
     )
     yield ""
-    yield from table(
-        ("TARGET", "TOPIC", "PARTITION", "NEXT", "END", "LAG"),
-        [tuple(each.values()) for each in document["consumers"]],
-    )
+    yield from table(("TARGET", "TOPIC", "PARTITIONS", "RECORDS", "LAG"), _topics_of(document))
     yield ""
     for name, value in (
         ("open dead letters", document["dead_letters"]["open"]),
@@ -164,6 +161,24 @@ def _status(document: Mapping[str, Any]) -> Iterator[str]:
         ("transactions in another currency", document["other_currency_transactions"]),
     ):
         yield f"{name}: {'unknown' if value is None else value}"
+
+
+def _topics_of(document: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """A row for each topic that has records (or that nothing is known of); partitions summed."""
+    by_topic: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for each in document["consumers"]:
+        by_topic.setdefault((each["target"], each["topic"]), []).append(each)
+    rows: list[tuple[object, ...]] = []
+    for (target, topic), parts in by_topic.items():
+        records, lag = _sum(parts, "end_offset"), _sum(parts, "lag_records")
+        if records != 0 or lag != 0:
+            rows.append((target, topic, len(parts), records, lag))
+    return rows
+
+
+def _sum(parts: list[Mapping[str, Any]], name: str) -> int | None:
+    values = [part[name] for part in parts]
+    return None if None in values else sum(values)
 
 
 def _reading(source: Mapping[str, Any]) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from cdc.mapping.declared import MappingDeclaration
 from cdc.runtime.settings_reader import (
     HIDDEN,
     Fault,
@@ -59,32 +61,50 @@ def _built(tree: SettingsTree) -> Settings | None:
     try:
         return Settings.model_validate(tree.values)
     except ValidationError as error:
-        tree.faults += [_fault(each, tree) for each in error.errors(include_url=False)]
+        tree.faults += _merged(_fault(each, tree) for each in error.errors(include_url=False))
         return None
 
 
 def _mapping_faults(tree: SettingsTree) -> list[Fault]:
-    """What is wrong with the mappings of every source, whatever else is."""
+    """What makes no sense in mappings whose form is right, whatever else is wrong."""
     found: list[Fault] = []
     sources = tree.values.get("sources")
     for name, source in sources.items() if isinstance(sources, dict) else ():
         tables = source.get("mappings") if isinstance(source, dict) else None
-        if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        if not isinstance(tables, list) or not tables:
             continue
         from cdc.mapping.checks import faults  # only a process with mappings needs it
 
-        place = f"sources.{name}.mappings"
-        said = tree.place(("sources", name, "mappings")).removeprefix(place)
-        found += [each._replace(place=each.place + said) for each in faults(tables, place)]
+        try:
+            declared = [MappingDeclaration.model_validate(each) for each in tables]
+        except ValidationError:
+            continue  # told by the tree
+        for each in faults(declared):
+            path = ("sources", name, "mappings", *each.place.split("."))
+            found.append(each._replace(place=tree.place(path)))
     return found
+
+
+def _merged(faults: Iterable[Fault]) -> list[Fault]:
+    """One fault a place: pydantic tells one for each member of a union."""
+    found: dict[str, Fault] = {}
+    for each in faults:
+        known = found.get(each.place)
+        if known is None:
+            found[each.place] = each
+        elif each.reason not in known.reason:
+            reason = f"{known.reason}, or {each.reason.removeprefix('should be ')}"
+            found[each.place] = known._replace(reason=reason)
+    return list(found.values())
 
 
 def _fault(error: ErrorDetails, tree: SettingsTree) -> Fault:
     """One of pydantic's errors, in our words and without secrets."""
-    path, model = _walked(error["loc"])
+    path, model = _walked(error["loc"], tree.values)
     kind = error["type"]
     if kind == "extra_forbidden":
-        known = () if model is None else model.model_fields
+        fields = {} if model is None else model.model_fields
+        known = [info.alias or name for name, info in fields.items()]
         return Fault(tree.place(path), "", "unknown key", did_you_mean(path[-1], known))
     if kind == "missing":
         return Fault(tree.place(path), "", "is missing", "give it a value")
@@ -98,18 +118,45 @@ def _fault(error: ErrorDetails, tree: SettingsTree) -> Fault:
     return Fault(tree.place(path), value, _reason(error), fix)
 
 
-def _walked(loc: tuple[int | str, ...]) -> tuple[tuple[str, ...], type[BaseModel] | None]:
-    """The setting's path (a union's tag and ``[key]`` left out) and the model it belongs to."""
-    parts = [str(part) for part in loc if part != "[key]"]
+def _walked(
+    loc: tuple[int | str, ...], values: Mapping[str, Any]
+) -> tuple[tuple[str, ...], type[BaseModel] | None]:
+    """The setting's path, and the model it belongs to.
+
+    What pydantic puts between (a union's tags and members, ``[key]``) is no part of the path: it
+    is not in what was said. The name of a missing field is.
+    """
+    path: list[str] = []
     model: type[BaseModel] | None = Settings
-    start = 0
-    if len(parts) > 2 and parts[0] == "sources" and parts[2] in SOURCE_TYPES:
-        model, start = SOURCE_TYPES[parts.pop(2)], 2
-    for part in parts[start:-1]:
-        info = model.model_fields.get(part) if model is not None else None
-        if info is not None:
-            model = _model_in(info.annotation)
-    return tuple(parts), model
+    parent: type[BaseModel] | None = Settings
+    said: Any = values
+    for index, part in enumerate(loc):
+        if part in SOURCE_TYPES and path[:1] == ["sources"] and len(path) == 2:
+            model = SOURCE_TYPES[str(part)]
+            continue
+        inside, following = _inside(said, part)
+        info = _field(model, part)
+        if not inside and (info is None or index < len(loc) - 1):
+            continue
+        path.append(str(part))
+        parent, said = model, following
+        model = _model_in(info.annotation) if info is not None else model
+    return tuple(path), parent
+
+
+def _inside(said: Any, part: int | str) -> tuple[bool, Any]:
+    """Whether there is such a key or element, and what stands there."""
+    if isinstance(said, dict) and part in said:
+        return True, said[part]
+    if isinstance(said, list | tuple) and isinstance(part, int) and part < len(said):
+        return True, said[part]
+    return False, said
+
+
+def _field(model: type[BaseModel] | None, part: int | str) -> FieldInfo | None:
+    """The model's field of that name or alias."""
+    fields = {} if model is None else model.model_fields
+    return next((info for name, info in fields.items() if part in (name, info.alias)), None)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -123,7 +170,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _is_secret(path: tuple[str, ...], model: type[BaseModel] | None) -> bool:
-    info = model.model_fields.get(path[-1]) if model is not None and path else None
+    info = _field(model, path[-1]) if path else None
     if info is None:
         return False
     kinds = (info.annotation, *get_args(info.annotation))

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from cdc.mapping.declared import MappingDeclaration
 from cdc.settings.kinds import (
     Currency,
     Day,
@@ -127,13 +128,13 @@ class _Source(Part):
 
 
 class MongoSettings(_Source):
-    """A MongoDB database. ``mappings``: as said, their faults told by ``cdc.mapping.checks``."""
+    """A MongoDB database. No ``mappings``: the built-in shape (``cdc.mapping.builtin``)."""
 
     type: Literal["mongodb"]
     uri: MongoUri
     settled_statuses: Texts = SETTLED_STATUSES
     allow_sharded: bool = False
-    mappings: tuple[dict[str, Any], ...] = ()
+    mappings: tuple[MappingDeclaration, ...] = ()
 
 
 class YnabSettings(_Source):

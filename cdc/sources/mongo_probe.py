@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 from pymongo.errors import PyMongoError
 
 from cdc.runtime.errors import LedgerError
+from cdc.sources.mongo_events import EventReader
 from cdc.sources.mongo_faults import mapped
+from cdc.sources.mongo_pages import RAW
 from cdc.sources.mongo_server import collmod_line, images_of, verify
+from cdc.sources.protocol import Document
 
 WINDOW_SECONDS_MIN = 24 * 3600.0
 """Below, a weekend's standstill would cost a whole read."""
@@ -111,3 +114,21 @@ async def oplog_window_seconds(database: Any) -> float:
     if oldest is None or newest is None:
         return 0.0
     return float(newest["ts"].time - oldest["ts"].time)
+
+
+async def some_documents(database: Any, collection: str, count: int) -> list[Document]:
+    """A random sample, decoded as changes are; what cannot be decoded is left out."""
+    with mapped("sample documents", subject=collection):
+        reply = await database.command(
+            {
+                "aggregate": collection,
+                "pipeline": [{"$sample": {"size": count}}],
+                "cursor": {"batchSize": count},
+            },
+            codec_options=RAW,
+        )
+        rows = list(reply["cursor"]["firstBatch"])
+        if reply["cursor"]["id"]:  # the reply was full before the sample was
+            await database.command({"killCursors": collection, "cursors": [reply["cursor"]["id"]]})
+    changes = EventReader([collection]).rows(collection, rows, 0)
+    return [change.after for change in changes if change.after is not None]
