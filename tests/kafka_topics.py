@@ -25,6 +25,11 @@ def event(topic: str, number: int, *, partition: int = 0, size: int = 20) -> Eve
     return Event(topic, partition, b"key-%d" % number, value, [("event_id", b"%d" % number)])
 
 
+def cursor(topic: str, text: str, *, partition: int = 0, key: bytes = b"cursor") -> Event:
+    """A cursor record; to its topic it is a record like others."""
+    return Event(topic, partition, key, text.encode(), [])
+
+
 async def visible(connection: KafkaConnection, topic: str) -> list[Record]:
     """Every committed record of the topic, to its very end; waits for open transactions."""
     found: list[Record] = []

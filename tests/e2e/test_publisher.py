@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from cdc.cursor_reader import read_cursors
 from cdc.publisher import Publisher, RecordsRefused
@@ -23,7 +22,8 @@ from compose.stack.names import REPOSITORY
 from compose.stack.process import until
 from schemas.envelope import Event
 from tests.conftest import Addresses
-from tests.kafka_topics import event, make_topic, numbers, stable_to_the_end, visible
+from tests.held_producer import Held
+from tests.kafka_topics import cursor, event, make_topic, numbers, stable_to_the_end, visible
 
 COMPACTED = {"cleanup_policy": "compact"}
 
@@ -66,10 +66,6 @@ async def start(connection: KafkaConnection, topic_prefix: str) -> AsyncIterator
 def _client_tasks() -> list[asyncio.Task[Any]]:
     """Tasks of a Kafka client that are still alive."""
     return [task for task in asyncio.all_tasks() if "aiokafka" in repr(task.get_coro())]
-
-
-def cursor(topic: str, text: str, *, partition: int = 0, key: bytes = b"cursor") -> Event:
-    return Event(topic, partition, key, text.encode(), [])
 
 
 async def test_events_and_their_cursor_are_there_when_publish_returns(
@@ -268,36 +264,11 @@ async def test_k6_a_transaction_that_timed_out_looks_like_fencing(
     assert await read_cursors(connection, cursors, 0) == {}
 
 
-CRASHING = """
-import asyncio, sys
-from cdc.publisher import Publisher
-from cdc.runtime.kafka import KafkaConnection
-from tests.e2e.test_publisher import Held, cursor
-from tests.kafka_topics import event
-
-async def main(servers, name, topic, cursors):
-    held = Held()
-    publisher = Publisher(
-        KafkaConnection(bootstrap_servers=servers), transactional_id=name,
-        make_producer=held.producer,
-    )
-    await publisher.start()
-    publishing = asyncio.create_task(
-        publisher.publish([event(topic, 1)], [cursor(cursors, "1")])
-    )
-    await held.before_commit.wait()
-    print("open", flush=True)
-    await publishing
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
 async def test_k7_what_a_killed_daemon_left_open_is_gone_with_the_next_start(
     connection: KafkaConnection, topic_prefix: str, topic: str, cursors: str, start: Start
 ) -> None:
     crashing = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", CRASHING, connection.bootstrap_servers),
+        *(sys.executable, "-m", "tests.held_producer", connection.bootstrap_servers),
         *(f"{topic_prefix}.source", topic, cursors),
         stdout=asyncio.subprocess.PIPE,
         cwd=REPOSITORY,
@@ -410,32 +381,3 @@ async def test_the_cursor_is_the_last_of_its_key_tombstones_included(
 async def test_the_cursor_of_a_missing_topic_is_unfit(connection: KafkaConnection) -> None:
     with pytest.raises(Unfit, match="does not exist"):
         await read_cursors(connection, "nobody.cursors", 0)
-
-
-class Held:
-    """A producer that waits before its commit, or before a batch to one topic, until told."""
-
-    def __init__(self) -> None:
-        self.before_commit = asyncio.Event()
-        self.before_batch = asyncio.Event()
-        self.go = asyncio.Event()
-        self.hold_batch_to = ""
-
-    def producer(self, **options: Any) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(**options)
-        commit, send_batch = producer.commit_transaction, producer.send_batch
-
-        async def held_commit() -> None:
-            self.before_commit.set()
-            await self.go.wait()
-            await commit()
-
-        async def held_batch(batch: Any, topic: str, *, partition: int) -> Any:
-            if topic == self.hold_batch_to:
-                self.before_batch.set()
-                await self.go.wait()
-            return await send_batch(batch, topic, partition=partition)
-
-        producer.commit_transaction = held_commit
-        producer.send_batch = held_batch
-        return producer
