@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import msgspec
 
 from compose.simulators.clock import Clock, instant, years_before
-from compose.simulators.merchants import EMPLOYER, Merchant, pick_merchants
+from compose.simulators.merchants import EMPLOYER, MERCHANTS, Merchant, pick_merchants
 from compose.simulators.ynab_edits import PlanEdits
 from compose.simulators.ynab_plan import Amounts, Plan, month_after, month_of
 from compose.simulators.ynab_rows import CURRENCIES, SubTransaction, Transaction
@@ -135,7 +135,7 @@ class History:
         self.amounts = Amounts(plan)
         self.accounts = {row.name: row for row in plan.accounts.live()}
         self.categories = {row.name: row.id for row in plan.categories.live()}
-        self.payees: dict[str, str] = {}
+        self.payees = {each.name: self.edits.add_payee(each.name) for each in MERCHANTS}
         self.imports: Counter[tuple[str, int, str]] = Counter()
 
     def write(self, count: int, first: date, today: date) -> None:
