@@ -111,6 +111,6 @@ async def _sampled(
     found = []
     for collection in normaliser.collections:
         changes = await some_documents(database, collection, documents)
-        for each in sampled(normaliser, collection, changes):
-            found.append({"source": source, **each.document()})
+        told = sampled(normaliser, collection, changes)
+        found += [{"source": source, **each.document()} for each in told]
     return found

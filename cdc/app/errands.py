@@ -16,6 +16,7 @@ from cdc.building import (
 )
 from cdc.runtime.errors import SettingsError
 from cdc.runtime.postgres import Connect, session
+from cdc.runtime.settings_reader import did_you_mean
 from cdc.settings import Settings, TargetSettings
 from cdc.status import SILENT_SECONDS_MAX, observed
 from consumers import dead_letters
@@ -149,9 +150,7 @@ def _takers(settings: Settings, topic: str, target: str | None) -> dict[str, Tar
     prefix = settings.kafka.topic_prefix
     names = {entity_topic_name(prefix, entity): entity for entity in ENTITIES}
     if topic not in names:
-        raise SettingsError(
-            f"no entity topic {topic}", hint=f"there are {', '.join(sorted(names))}"
-        )
+        raise SettingsError(f"no entity topic {topic}", hint=did_you_mean(topic, names))
     named = chosen(settings.targets, [target] if target else [], "target")
     domain = ENTITIES[names[topic]].domain
     found = {name: each for name, each in named.items() if domain in each.domains}

@@ -12,7 +12,6 @@ from cdc.runtime.log import Log
 from cdc.runtime.metrics import CONTENT_TYPE, Metrics
 from cdc.runtime.services import Services
 from cdc.settings import Settings, listen_address
-from schemas.entities import ENTITIES
 
 
 class Process:
@@ -23,7 +22,7 @@ class Process:
         self.log = log
         self.connection: KafkaConnection = kafka_connection(settings)
         self.instance = instance_name(settings)
-        self.metrics = Metrics(__version__, ENTITIES)
+        self.metrics = Metrics(__version__)
         self.pulse = Pulse(time.monotonic)
         self.services = Services(log)
         self._topics_fit: asyncio.Task[None] | None = None

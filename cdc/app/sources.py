@@ -62,8 +62,8 @@ def _source(
     prefix, book = process.settings.kafka.topic_prefix, settings.book
     cursors = cursors_topic(prefix).name
     log = process.log.bind(source=name)
-    metrics = process.metrics.source(name)
     source, normaliser = _BUILDERS[type(settings)](process, name, settings)
+    metrics = process.metrics.source(name, normaliser.entities)
     report = StartReport(log, metrics, lambda: process.pulse.beat(loop_name(name)))
     pipeline = Pipeline(
         book=book,

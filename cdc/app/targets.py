@@ -58,10 +58,11 @@ def consumer_settings(
 
 
 def _consumer(process: Process, name: str, target: TargetSettings) -> ConsumerService:
+    settings = consumer_settings(process.settings, name, target, process.connection)
     return ConsumerService(
-        consumer_settings(process.settings, name, target, process.connection),
+        settings,
         log=process.log.bind(target=name),
-        metrics=process.metrics.consumer(),
+        metrics=process.metrics.consumer(settings.entities),
         control=control_connect(process.settings),
     )
 

@@ -14,6 +14,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -29,9 +30,9 @@ ROW_OUTCOMES = ("applied", "duplicate", "stale", "parked")
 class Metrics:
     """The metrics of one process. Label sets that are known are there from the start, at 0."""
 
-    def __init__(self, version: str, entities: Iterable[str] = ()) -> None:
+    def __init__(self, version: str) -> None:
+        disable_created_metrics()  # a second series for each, that nobody asks for
         self.registry = CollectorRegistry()
-        self.entities = tuple(entities)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         build = self._gauge("build_info", "The version that runs; always 1.", "version")
@@ -102,13 +103,13 @@ class Metrics:
             "consumer_gaps", "Stored offsets that could not be trusted.", "target", "reason"
         )
 
-    def source(self, name: str) -> "SourceMetrics":
+    def source(self, name: str, entities: Iterable[str]) -> "SourceMetrics":
         """The metrics of one source, its series made."""
-        return SourceMetrics(self, name)
+        return SourceMetrics(self, name, entities)
 
-    def consumer(self) -> "ConsumerMetrics":
-        """What the consumer counts, its series made."""
-        return ConsumerMetrics(self)
+    def consumer(self, entities: Iterable[str]) -> "ConsumerMetrics":
+        """What one target's consumer counts, its series made."""
+        return ConsumerMetrics(self, entities)
 
     def page(self) -> bytes:
         """All of it, as Prometheus reads it."""
@@ -124,12 +125,12 @@ class Metrics:
 class SourceMetrics:
     """What one source counts (``cdc.report.SourceMetrics``)."""
 
-    def __init__(self, metrics: Metrics, source: str) -> None:
+    def __init__(self, metrics: Metrics, source: str, entities: Iterable[str]) -> None:
         self._metrics = metrics
         self._source = source
         self._reading: set[str] = set()
         self._mended: dict[str, int] = {}
-        for entity in metrics.entities:
+        for entity in entities:
             metrics.source_dead_letters.labels(source, entity)
             for op in OPS:
                 metrics.source_events.labels(source, entity, op)
@@ -193,10 +194,10 @@ class SourceMetrics:
 class ConsumerMetrics:
     """What one target's consumer counts (``consumers.metrics.ConsumerMetrics``)."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, entities: Iterable[str]) -> None:
         self._metrics = metrics
         self._open: dict[str, int] = {}
-        for entity in metrics.entities:
+        for entity in entities:
             metrics.dead_letters.labels(entity)
             metrics.replaced_text.labels(entity)
             for outcome in ROW_OUTCOMES:
@@ -220,7 +221,7 @@ class ConsumerMetrics:
 
     def dead_letters(self, counts: Mapping[str, int]) -> None:
         """Open ones of this target by entity; what is not named has none."""
-        for entity in {*self._metrics.entities, *self._open, *counts}:
+        for entity in {*self._open, *counts}:
             change = counts.get(entity, 0) - self._open.get(entity, 0)
             self._metrics.dead_letters.labels(entity).inc(change)
         self._open = dict(counts)

@@ -18,6 +18,9 @@ from cdc.sources.protocol import Document
 WINDOW_SECONDS_MIN = 24 * 3600.0
 """Below, a weekend's standstill would cost a whole read."""
 
+FILLED_RATIO_MIN = 0.8
+"""An oplog that was never full does not tell its window yet."""
+
 
 class Found(NamedTuple):
     """One thing that was looked at. ``outcome``: pass, warn or fail."""
@@ -96,10 +99,13 @@ async def _window(database: Any, source: str) -> Found:
     """How long the source could stand still until its position is lost."""
     try:
         seconds = await oplog_window_seconds(database)
+        filled = await _oplog_filled_ratio(database)
     except PyMongoError:
         fix = "to see it, allow find on local.oplog.rs"
         return Found("oplog window", source, "warn", "may not be looked at", fix)
     hours = f"{seconds / 3600:.1f} h"
+    if filled < FILLED_RATIO_MIN:
+        return Found("oplog window", source, "pass", "the oplog has never been full yet")
     if seconds < WINDOW_SECONDS_MIN:
         fix = "longer standstills cost a whole read; make the oplog larger (replSetResizeOplog)"
         return Found("oplog window", source, "warn", f"reaches back {hours}", fix)
@@ -114,6 +120,11 @@ async def oplog_window_seconds(database: Any) -> float:
     if oldest is None or newest is None:
         return 0.0
     return float(newest["ts"].time - oldest["ts"].time)
+
+
+async def _oplog_filled_ratio(database: Any) -> float:
+    stats = await database.client["local"].command({"collStats": "oplog.rs"})
+    return float(stats["size"] / max(stats["maxSize"], 1))
 
 
 async def some_documents(database: Any, collection: str, count: int) -> list[Document]:

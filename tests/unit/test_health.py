@@ -24,7 +24,7 @@ class Site:
         self.clock = Clock()
         self.pulse = Pulse(self.clock)
         self.conditions: dict[str, Condition] = {}
-        self.metrics = Metrics("1.2.3", ["accounting.owners"])
+        self.metrics = Metrics("1.2.3")
         self.server = HealthServer(
             "127.0.0.1",
             0,
@@ -81,8 +81,8 @@ async def test_ready_tells_every_dependency(site: Site) -> None:
 
 
 async def test_metrics_are_there_before_the_first_event(site: Site) -> None:
-    site.metrics.source("property")
-    site.metrics.consumer()
+    site.metrics.source("property", ["accounting.owners"])
+    site.metrics.consumer(["accounting.owners"])
     status, body = await site.get("/metrics?x=1")
     assert status == 200
     assert 'cdc_build_info{version="1.2.3"} 1.0' in body
@@ -94,7 +94,7 @@ async def test_metrics_are_there_before_the_first_event(site: Site) -> None:
 
 async def test_lag_is_computed_when_it_is_asked_for(site: Site) -> None:
     lag = [1.0]
-    site.metrics.source("property").watch(
+    site.metrics.source("property", ["accounting.owners"]).watch(
         lag_seconds=lambda: lag[0],
         progress_at=lambda: 5.0,
         state=lambda: "idle",
