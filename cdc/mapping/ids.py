@@ -19,7 +19,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,7 @@ from uuid import UUID
 import orjson
 from bson import json_util
 from bson.binary import Binary, UuidRepresentation
+from bson.codec_options import DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
@@ -35,12 +36,16 @@ from bson.json_util import JSONMode, JSONOptions
 from bson.objectid import ObjectId
 
 _CANONICAL = JSONOptions(
-    json_mode=JSONMode.CANONICAL, uuid_representation=UuidRepresentation.STANDARD
+    json_mode=JSONMode.CANONICAL,
+    uuid_representation=UuidRepresentation.STANDARD,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    tz_aware=False,
 )
 _HEX_DIGITS = re.compile(r"[0-9a-fA-F]{24}")
 _OTHER_FORM = re.compile(r"(?:str|int|dec|uuid|date|bin|json):|[0-9a-fA-F]{24}\Z")
 _EXACT = Context(prec=1100, Emin=-999_999, Emax=999_999)  # holds every double and Decimal128
 _DECIMAL128_DIGITS = 34
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INT64 = range(-(2**63), 2**63)
 _SEPARATOR = "/"
 
@@ -137,8 +142,8 @@ def _of_date(value: datetime) -> str:
 
 def _of_date_ms(value: DatetimeMS) -> str:
     try:
-        return _of_date(value.as_datetime().astimezone(UTC))
-    except (ValueError, OverflowError):
+        return _of_date(_EPOCH + timedelta(milliseconds=int(value)))
+    except OverflowError:
         return f"date:{int(value)}ms"
 
 

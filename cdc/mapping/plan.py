@@ -54,18 +54,11 @@ class Plan:
         return lambda document: conditions.any(Scope(document))
 
     def _fingerprint(self, around: Surroundings) -> str:
-        declared = self.declaration.model_dump(mode="json", by_alias=True)
+        declared = self.declaration.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         columns = self.entity.column_names
         statuses = sorted(around.settled_statuses) if SETTLED in columns else None
         currency = around.default_currency if CURRENCY in columns else None
-        content = [
-            LANGUAGE_VERSION,
-            declared,
-            statuses,
-            currency,
-            self.entity.schema_id,
-            columns,
-        ]
+        content = [LANGUAGE_VERSION, declared, statuses, currency, self.entity.schema_id]
         return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
     def row_id_reader(self) -> Callable[[Any], str]:

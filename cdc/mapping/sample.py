@@ -9,6 +9,8 @@ from cdc.mapping.paths import Document
 from cdc.mapping.plan import Plan
 from cdc.mapping.refusal import Refusal
 from cdc.mapping.rows import Found
+from cdc.mapping.values import Totals
+from cdc.mapping.writer import row_json
 
 EXAMPLES_MAX = 5
 """So many ids of documents are shown for one reason."""
@@ -84,7 +86,7 @@ def _refusals(plan: Plan, rows: Sequence[Found]) -> list[Refusal]:
             found.append(row.refusal)
         elif not row.gone:
             try:
-                plan.content(row.scope.document, row.id or "", row.scope)
+                row_json(plan.content(row.scope.document, row.id or "", row.scope), Totals())
             except Refusal as refusal:
                 found.append(plan.explain(row.scope, refusal))
     return found

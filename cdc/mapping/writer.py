@@ -93,8 +93,8 @@ class Writer:
         """One record; raises ``Refusal`` where it cannot be written."""
         id_json = dumps(row_id)
         key = self._key_head + id_json + self._key_tail
-        before_json = _NULL if before is None else self._old_json(before)
-        after_json = _NULL if after is None else self._json(after)
+        before_json = _NULL if before is None else _old_json(before)
+        after_json = _NULL if after is None else row_json(after, self._totals)
         version_hex = stamp.version_hex
         middle = self._middles[op, stamp.snapshot]
         value = b"".join(
@@ -136,26 +136,28 @@ class Writer:
         )
         return hexlify(digest)
 
-    def _json(self, row: Content) -> bytes:
-        """The row as JSON, NUL replaced in it; raises ``Refusal`` for what is no UTF-8."""
-        try:
-            encoded = dumps(row)
-        except TypeError:
-            raise _not_utf8(row) from None
-        if b"\\" in encoded and b"\\u0000" in encoded:
-            for name, value in row.items():
-                if type(value) is str and "\0" in value:
-                    row[name] = value.replace("\0", "\ufffd")
-                    self._totals.nul_replaced += 1
-            encoded = dumps(row)
-        return encoded
 
-    def _old_json(self, row: Content) -> bytes:
-        """An old state as JSON; null where it cannot be written."""
-        try:
-            return self._json(row)
-        except Refusal:
-            return _NULL
+def row_json(row: Content, totals: Totals) -> bytes:
+    """The row as JSON, NUL replaced in it; raises ``Refusal`` for what is no UTF-8."""
+    try:
+        encoded = dumps(row)
+    except TypeError:
+        raise _not_utf8(row) from None
+    if b"\\" in encoded and b"\\u0000" in encoded:
+        for name, value in row.items():
+            if type(value) is str and "\0" in value:
+                row[name] = value.replace("\0", "\ufffd")
+                totals.nul_replaced += 1
+        encoded = dumps(row)
+    return encoded
+
+
+def _old_json(row: Content) -> bytes:
+    """An old state as JSON, counted when it was new; null where it cannot be written."""
+    try:
+        return row_json(row, Totals())
+    except Refusal:
+        return _NULL
 
 
 def _middle(op: str, snapshot: str, origin: Origin, mapping: str, collection: str) -> bytes:
