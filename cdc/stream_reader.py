@@ -208,7 +208,7 @@ class StreamReader:
             self._gathered.events += finish.step(self.whole, self._cursor, place.position)
         if self._is_due(place):
             await self._flush(place)
-        elif not place.full and not self._unpublished and not self.whole.paging:
+        elif not (place.full or self._unpublished or self.whole.paging or self.whole.to_finish):
             self._on_quiet()
 
     async def _take_page(self, page: PendingPage, place: Checkpoint) -> Checkpoint:
