@@ -22,7 +22,8 @@ from cdc.runtime.errors import Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, ended, kafka_client, started
 from cdc.runtime.kafka_errors import mapped
 
-POLL_MS = 200
+POLL_MS = 20
+"""Where only aborted records are left, a poll brings nothing and takes all of its time."""
 RECORDS_MAX = 500
 FETCH_BYTES = 4 * 1024 * 1024
 STILL_SECONDS_MAX = 30.0
