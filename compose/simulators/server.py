@@ -139,7 +139,7 @@ class Simulator:
     def forget_requests(self) -> None:
         self.seen.clear()
 
-    def do(self, name: str, **args: Any) -> Any:
+    def do(self, name: str, /, **args: Any) -> Any:
         """Carry out an order by name, as over HTTP."""
         return self._operation(name)(**args)
 
