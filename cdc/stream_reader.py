@@ -198,7 +198,7 @@ class StreamReader:
 
     async def _after_reply(self, place: Checkpoint) -> None:
         while (page := self.whole.ready(place)) is not None:
-            place = await self._take_page(page, place)
+            await self._take_page(page)
         self.whole.ask(place)
         finish = self._finish
         if self.whole.to_finish and not self.whole.paging and not place.full:
@@ -211,7 +211,7 @@ class StreamReader:
         elif not (place.full or self._unpublished or self.whole.paging or self.whole.to_finish):
             self._on_quiet()
 
-    async def _take_page(self, page: PendingPage, place: Checkpoint) -> Checkpoint:
+    async def _take_page(self, page: PendingPage) -> None:
         read = page.task.result()
         rows = 0
         last: Change | None = None
@@ -228,7 +228,6 @@ class StreamReader:
         self.whole.took(page, rows)
         if page.look_up is not None:
             self._gathered.published.append(page.look_up.on_published)
-        return place if read.covers is None else await self._source.seek(self._stream, read.covers)
 
     def _is_due(self, place: Checkpoint) -> bool:
         events = self._gathered.events

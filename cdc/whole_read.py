@@ -167,9 +167,7 @@ class WholeRead:
             return None
         page = self._pending[0].task.result()
         passed = checkpoint.position >= page.at and not checkpoint.full
-        if page.covers is None and not (passed and checkpoint.asked > page.asked):
-            return None
-        return self._pending.popleft()
+        return self._pending.popleft() if passed and checkpoint.asked > page.asked else None
 
     def rows(self, pending: PendingPage) -> Iterator[Sequence[Change]]:
         """The page's rows without the keys that the stream brought with a newer version."""

@@ -68,16 +68,13 @@ class Page(NamedTuple):
 
     ``changes``: small sequences, to be gone through once. ``at``: the position at which it was
     read (content and version agree). ``asked``: the newest request of the stream when it was read.
-    ``next``: JSON, where the following page starts; None after the last. ``covers``: for sources
-    whose whole read itself yields the position to go on from (APIs), that checkpoint, on the last
-    page; else None.
+    ``next``: JSON, where the following page starts; None after the last.
     """
 
     changes: Iterable[Sequence[Change]]
     at: int
     asked: int
     next: Any
-    covers: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
