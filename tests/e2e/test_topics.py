@@ -1,6 +1,9 @@
 """Topics on a real broker: made as declared, compared, never changed."""
 
+import time
+
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.protocol.admin import AlterConfigsRequest, DeleteTopicsRequest
 
 from cdc.runtime.errors import Unavailable, Unfit
@@ -9,7 +12,7 @@ from cdc.runtime.kafka_admin import describe_topics
 from cdc.topics import Difference, bring_up, declared_topics, differences, require
 from compose.stack.ports import free_port
 from tests.conftest import Addresses
-from tests.kafka_topics import make_topic
+from tests.kafka_topics import make_topic, visible
 
 ENTITIES = ["accounting.transactions", "accounting.owners"]
 
@@ -147,3 +150,21 @@ async def test_no_broker_is_unavailable() -> None:
     )
     with pytest.raises(Unavailable):
         await bring_up(connection, declared_topics("any", []))
+
+
+async def test_k20_a_record_from_long_ago_is_not_old_to_the_topic(
+    connection: KafkaConnection, topic_prefix: str
+) -> None:
+    """Time-based retention would delete the history of 2015 as soon as it is written."""
+    topics = declared_topics(topic_prefix, ["accounting.owners"])
+    await bring_up(connection, topics)
+    began_ms = int(time.time() * 1000)
+    producer = AIOKafkaProducer(**connection.client_options())
+    await producer.start()
+    year_2015_ms = 1_420_070_400_000
+    for topic in topics:
+        await producer.send_and_wait(topic.name, b"1:", b"key", 0, timestamp_ms=year_2015_ms)
+    await producer.stop()
+    for topic in topics:
+        (record,) = await visible(connection, topic.name)
+        assert record.timestamp >= began_ms
