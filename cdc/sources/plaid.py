@@ -160,6 +160,11 @@ class PlaidSource:
     async def close(self) -> None:
         await self._api.close()
 
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """Of every item that is followed, once the source is open."""
+        return tuple(self._places)
+
     def polled_at(self, stream: Stream) -> float | None:
         """When an item last answered a poll, in seconds since 1970."""
         return self._places[stream.name].polled_at

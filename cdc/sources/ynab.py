@@ -222,6 +222,11 @@ class YnabSource:
         """Requests that the token may still make, as of the last one."""
         return self._api.quota.left
 
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """Of every plan that is followed, once the source is open."""
+        return tuple(self._places)
+
     def polled_at(self, stream: Stream) -> float | None:
         """When a plan last answered a poll, in seconds since 1970."""
         return self._places[stream.name].polled_at

@@ -26,7 +26,7 @@ STRETCH_DAYS = 366
 STRETCH_DAYS_MIN = 16
 YEARS_AHEAD = 6
 MONTHS_CHANGED_MAX = 24
-"""A delta with more changed months is read whole rather than month by month."""
+"""A change further back is read whole rather than month by month."""
 
 
 @dataclass(slots=True)
@@ -57,9 +57,8 @@ class ListsRead:
         answer = PlanAnswer(context_of(self.plan), f"{self.today:%Y-%m}-01", whole=True)
         fill(answer, self._lists, self.tell)
         answer.add_parents("transactions", self._transactions, self.tell)
-        for entry in answer.entries["months"]:
-            month = entry.id.rpartition("/")[2]
-            if month and month not in self._months:
+        for month in _months(answer):
+            if month not in self._months:
                 self._months[month] = await self.api.month_categories(self.plan.id, month)
         for month, categories in self._months.items():
             answer.add_month_categories(month, categories)
@@ -129,10 +128,24 @@ async def lists_delta(
         lists[resource] = objects
         answer.knowledge[resource] = knowledge[resource] if now is None else now
     fill(answer, lists, tell)
-    changed = [entry for entry in answer.entries["months"] if entry.id and not entry.deleted]
-    if len(changed) > MONTHS_CHANGED_MAX:
-        raise Gap(f"{len(changed)} months have changed at once", subject=plan.id)
-    for entry in changed:
-        month = entry.id.rpartition("/")[2]
-        answer.add_month_categories(month, await api.month_categories(plan.id, month))
+    changed = _months(answer)
+    if changed:
+        for month in await _months_since(api, plan, min(changed)):
+            answer.add_month_categories(month, await api.month_categories(plan.id, month))
     return answer
+
+
+async def _months_since(api: YnabApi, plan: PlanSummary, first: str) -> list[str]:
+    """The months from ``first`` on: what is left in a category is carried into all later ones,
+    which the list of months does not tell."""
+    every = PlanAnswer(context_of(plan), "", whole=True)
+    every.add_months((await api.objects(plan.id, "months"))[0])
+    months = [month for month in _months(every) if month >= first]
+    if len(months) > MONTHS_CHANGED_MAX:
+        raise Gap(f"{len(months)} months have changed at once", subject=plan.id)
+    return months
+
+
+def _months(answer: PlanAnswer) -> list[str]:
+    live = (entry for entry in answer.entries["months"] if entry.id and not entry.deleted)
+    return [entry.id.rpartition("/")[2] for entry in live]
