@@ -7,7 +7,12 @@ from cdc.publisher import Publisher
 from cdc.runtime import kafka, kafka_records
 from cdc.runtime.errors import Unfit
 from cdc.runtime.kafka import KafkaConnection
-from schemas.topics import cursor_partition, cursors_topic, transactional_id
+from schemas.topics import (
+    cursor_partition,
+    cursors_topic,
+    dead_letters_topic,
+    transactional_id,
+)
 
 
 class KafkaBroker:
@@ -26,7 +31,7 @@ class KafkaBroker:
         self._transactional_id = transactional_id(prefix, book, source)
         self._cursors = cursors_topic(prefix).name
         self._partition = cursor_partition(book, source)
-        self._topics = (*topics, self._cursors)
+        self._topics = (*topics, dead_letters_topic(prefix).name, self._cursors)
 
     def publisher(self) -> Publisher:
         """A new one; its ``start`` fences every older one of this source."""

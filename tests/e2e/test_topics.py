@@ -11,6 +11,7 @@ from cdc.runtime.kafka import KafkaConnection, kafka_client, topic_ids
 from cdc.runtime.kafka_admin import describe_topics
 from cdc.topics import Difference, bring_up, declared_topics, differences, require
 from compose.stack.ports import free_port
+from compose.stack.process import until
 from tests.conftest import Addresses
 from tests.kafka_topics import make_topic, visible
 
@@ -119,6 +120,11 @@ async def test_a_setting_changed_behind_our_back_is_found_at_the_next_start(
     async with kafka_client(connection, "spoil") as client:  # replaces the whole set
         request = AlterConfigsRequest([(2, f"{topic_prefix}.cursors", [("segment.ms", "1000")])])
         await client.send(client.get_random_node(), request)
+
+    async def told() -> bool:
+        return bool(await differences(connection, topics))
+
+    await until(told, 10, "the change")
     with pytest.raises(Unfit, match=r"cleanup\.policy is delete, not compact"):
         await require(connection, topics)
 
