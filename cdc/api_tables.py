@@ -166,6 +166,10 @@ class _Column(NamedTuple):
     convert: Convert
     required: bool
 
+    @property
+    def is_plain(self) -> bool:
+        return len(self.paths) == 1 and len(self.paths[0]) == 1
+
 
 class Reader:
     """A table made ready to read."""
@@ -173,6 +177,13 @@ class Reader:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._columns = tuple(_columns(table))
+        self._empty = dict.fromkeys(table.entity.column_names)
+        self._plain = tuple(
+            (each.name, each.paths[0][0], each.convert, each.required)
+            for each in self._columns
+            if each.is_plain
+        )
+        self._deep = tuple(each for each in self._columns if not each.is_plain)
         heads = {path[0] for column in self._columns for path in column.paths}
         self._keys = heads | {each for each in table.ignored if "*" not in each} | {CONTEXT}
         self._endings = tuple(each[1:] for each in table.ignored if each.startswith("*"))
@@ -190,25 +201,26 @@ class Reader:
 
     def row(self, document: Document) -> Row:
         """The object as a row; raises ``Misfit``."""
-        columns = dict.fromkeys(self.table.entity.column_names)
+        columns = self._empty.copy()
         columns.update(self.table.context(document.get(CONTEXT)))
-        news: list[tuple[str, str]] = []
-        for name, paths, convert, required in self._columns:
-            value = None
-            for path in paths:
-                value = document.get(path[0])
-                for key in path[1:]:
-                    value = value.get(key) if isinstance(value, dict) else None
+        key = ""
+        try:
+            for name, key, convert, required in self._plain:
+                value = document.get(key)
                 if value is not None:
-                    break
-            if value is None:
-                if required:
-                    raise Misfit(".".join(paths[0]), "missing")
-                continue
-            try:
-                columns[name] = convert(value, document)
-            except Wrong as error:
-                raise Misfit(".".join(paths[0]), str(error)) from None
+                    columns[name] = convert(value, document)
+                elif required:
+                    raise Wrong("missing")
+            for name, paths, convert, required in self._deep:
+                key = ".".join(paths[0])
+                value = _first(document, paths)
+                if value is not None:
+                    columns[name] = convert(value, document)
+                elif required:
+                    raise Wrong("missing")
+        except Wrong as error:
+            raise Misfit(key, str(error)) from None
+        news: list[tuple[str, str]] = []
         for name, words in self.table.known.items():
             if columns[name] is not None and columns[name] not in words:
                 news.append((name, str(columns[name])[:50]))
@@ -229,6 +241,17 @@ class Reader:
             if document[key] is not None:
                 details[key] = as_json(document[key], document)
         return details or None
+
+
+def _first(document: Document, paths: tuple[tuple[str, ...], ...]) -> Any:
+    """The first value that is not null at one of these paths."""
+    for path in paths:
+        value: Any = document
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            return value
+    return None
 
 
 def _columns(table: Table) -> Iterable[_Column]:

@@ -159,7 +159,7 @@ class ApiNormaliser:
         for column, word in row.news:
             self._tell_news(way.reader.table.entity.name, column, word)
         after = {"book": self._origin.book, "source": self._origin.source, "id": change.id}
-        after.update(row.columns)
+        after |= row.columns
         return [way.writer.event(change.op, change.id, None, after, stamp)]
 
     def deletion(

@@ -36,6 +36,9 @@ def milliunits(value: Any, document: Document) -> str:
 
 def decimal_of(value: int, digits: int) -> str:
     """Milliunits as a plain decimal of at least ``digits`` digits; never rounded."""
+    if digits == 2 and value % 10 == 0:  # nearly all there are
+        whole, part = divmod(abs(value) // 10, 100)
+        return f"-{whole}.{part:02}" if value < 0 else f"{whole}.{part:02}"
     whole, part = divmod(abs(value), 1000)
     fraction = f"{part:03}".ljust(digits, "0")
     while len(fraction) > digits and fraction.endswith("0"):
