@@ -46,7 +46,8 @@ Json = Annotated[Any, Kind.JSON]
 class Row(BaseModel):
     """Base of every entity's model: strict, closed, frozen."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    # Built when first used: a process that validates no row pays nothing for it at its start.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)
