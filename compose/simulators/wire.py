@@ -89,10 +89,10 @@ class Connection:
         self._head(answer, [("content-length", str(len(answer.body)))])
         piece = max(1, bytes_per_second // PIECES_PER_SECOND)
         for start in range(0, len(answer.body), piece):
-            self._write(answer.body[start : start + piece])
-            await self._writer.drain()
             await asyncio.sleep(1 / PIECES_PER_SECOND)
-        self._writer.close()
+            self._write(self._protocol.send(h11.Data(data=answer.body[start : start + piece])))
+            await self._writer.drain()
+        self._write(self._protocol.send(h11.EndOfMessage()))
 
     async def send_endlessly(self, answer: Answer) -> None:
         """The answer and blanks behind it, until the client leaves."""
