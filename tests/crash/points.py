@@ -23,6 +23,9 @@ OURS = (f"{REPOSITORY}/cdc/", f"{REPOSITORY}/consumers/")
 SUSPENSIONS_MAX = 2
 """How often one await may be met inside: a handshake is one step, not twenty."""
 
+HOUSEKEEPING = frozenset(f"kafka {name}" for name in ("ApiVersion", "Metadata", "FindCoordinator"))
+"""What the client asks of itself whenever it likes: the same step, whoever made it ask."""
+
 _asking: contextvars.ContextVar[str] = contextvars.ContextVar("asking", default="")
 """Who began what now runs in a task or thread of a client."""
 
@@ -31,16 +34,14 @@ _asking: contextvars.ContextVar[str] = contextvars.ContextVar("asking", default=
 class Points:
     """`seen` is a file of names, one a line, kept from life to life of the process.
 
-    `nth`: at which passing of a point in one life it is deadly. `number`: the signal. `budget`: how
-    many may be taken in this life (a soft signal leaves the process running). `only`: names that
-    count must contain it.
+    `nth`: at which passing of a point in one life it is deadly. `number`: the signal, one a life.
+    `only`: names that count contain it.
     """
 
     seen: Path
     number: signal.Signals = signal.SIGKILL
     nth: int = 1
     only: str = ""
-    never: tuple[str, ...] = ()
     _known: set[str] = field(default_factory=set)
     _passed: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -54,7 +55,7 @@ class Points:
         """Notes the point; the process does not return from a deadly one."""
         with self._lock:
             self._passed[name] += 1
-            if self._done or self.only not in name or any(each in name for each in self.never):
+            if self._done or self.only not in name:
                 return
             line = name if self.nth == 1 else f"{name} #{self.nth}"
             if self._passed[name] != self.nth or line in self._known:
@@ -67,7 +68,7 @@ class Points:
 
     def asked(self, what: str) -> str:
         """The name of a request, with the function of ours that asked for it."""
-        return f"{asker()} > {what}"
+        return what if what in HOUSEKEEPING else f"{asker()} > {what}"
 
     def around(self, what: str, call: Callable[[], Any]) -> Awaitable[Any]:
         """An await that touches a server, with its moments."""

@@ -7,7 +7,7 @@ async with System(addresses, database, mongo_uri, prefix, folder) as way:
 """
 
 import asyncio
-import sys
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,14 +22,13 @@ from compose.demo.daemons import CDC, Daemon, run_to_end
 from compose.stack.errors import StackError
 from tests.faults import readback
 from tests.faults.readback import History, Topics
-from tests.invariants import Seen, require, violations
+from tests.invariants import Record, Seen, require, violations
 from tests.writers import CANARY, Writer
 
 BOOK = "acme"
 QUIET_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.03
 PARTITIONS = 3
-LAUNCH = (sys.executable, "-m", "tests.crash.launch")
 _SMALL = (
     "budgets accounts category_groups categories months month_categories payees "
     "payee_locations transactions subtransactions scheduled_transactions "
@@ -111,12 +110,6 @@ class System:
             verb, {**self.environment, **environment}, self.folder / f"{verb}.log", (CDC,)
         )
 
-    def launched(self, verb: str, **environment: str) -> Daemon:
-        """The same with its clients wrapped (`tests/crash/launch.py`)."""
-        return Daemon(
-            verb, {**self.environment, **environment}, self.folder / f"{verb}.log", LAUNCH
-        )
-
     async def command(self, *words: str) -> None:
         """Runs `cdc words` to its end; StackError when it fails."""
         await run_to_end(words, self.environment, self.folder / "commands.log")
@@ -162,6 +155,11 @@ class System:
         reads = cursor["reads"].values()
         done = all(read.get("done") or read.get("held_deletes") for read in reads)
         return bool(done and cursor["position"] >= last)
+
+    async def applied_once(self) -> bool:
+        """Whether every partition has an offset row."""
+        rows = await readback.offsets(self.postgres, f"{self.prefix}.target.main")
+        return all(place in rows for place in self.topics.stable_ends if self._applies(place))
 
     async def applied(self) -> bool:
         """Whether the offset rows stand at the ends."""
@@ -220,7 +218,7 @@ class System:
         return Seen(
             BOOK,
             self.name,
-            self.topics.of(*self.entity_topics),
+            self._own(self.topics.of(*self.entity_topics)),
             self.history.changes,
             cursor["position"],
             {name: read.get("last_at", -1) for name, read in cursor["reads"].items()},
@@ -233,6 +231,23 @@ class System:
             [CANARY],
             [*logs, *map(str, rows.values()), *map(str, letter_rows), *map(repr, letters)],
         )
+
+    def _own(self, records: Sequence[Record]) -> list[Record]:
+        """Those of our source: strangers may have written, too."""
+        mine = f'"source":"{self.name}"'.encode()
+        return [record for record in records if record.key is not None and mine in record.key]
+
+    async def ask(self, kind: str, **parameters: object) -> None:
+        """A row of `sync.requests`, as `cdc resync` and `cdc dead-letters retry` write it."""
+        query = (
+            "INSERT INTO sync.requests (source, kind, parameters) VALUES ($1, $2, $3::text::jsonb)"
+        )
+        await self.postgres.execute(query, self.name, kind, json.dumps(parameters))
+
+    async def answered(self) -> bool:
+        """Whether every request has ended."""
+        query = "SELECT count(*) FROM sync.requests WHERE state IN ('waiting', 'running')"
+        return not await self.postgres.fetchval(query)
 
     async def require_right(self) -> None:
         """Waits for quiet; then every invariant holds, and the tables equal the documents."""

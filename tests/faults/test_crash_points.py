@@ -1,0 +1,43 @@
+"""Each of our processes is killed once at every point where it talks to a server.
+
+The points are not listed anywhere: what a process passes is a point, and it is deadly the first
+time (`tests/crash`). Repeats, pairs and soft signals are `make crash`.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.crash.nursery import Nursery
+from tests.crash.story import consumer_story, source_story
+from tests.faults.system import System
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+async def nursery() -> AsyncIterator[Nursery]:
+    async with Nursery() as found:
+        yield found
+
+
+async def test_o2_source_killed_at_every_point_loses_and_doubles_nothing(
+    nursery: Nursery, way: System
+) -> None:
+    """Wherever `cdc run` dies, the next one goes on: no change lost, none twice, none backwards."""
+    lives = await source_story(nursery, way)
+    passed = " ".join(lives.points)
+    for step in ("InitProducerId", "Produce events", "Produce cursor", "EndTxn", "getMore", "find"):
+        assert all(f"{step} {moment}" in passed for moment in ("before", "inside", "after")), step
+    assert lives.deaths == len(lives.points) > 100
+
+
+async def test_o2_consumer_killed_at_every_point_applies_each_event_once(
+    nursery: Nursery, way: System
+) -> None:
+    """Wherever `cdc consume` dies, offsets and rows agree, and each event counts once."""
+    lives = await consumer_story(nursery, way)
+    passed = " ".join(lives.points)
+    for step in ("BEGIN", "COMMIT", "UPDATE sync.offsets"):
+        assert all(f"{step}" in passed for moment in ("before", "inside", "after")), step
+    assert lives.deaths == len(lives.points) > 50
