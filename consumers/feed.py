@@ -71,6 +71,7 @@ class Feed:
             session_timeout_ms=limits.session_timeout_ms,
             heartbeat_interval_ms=limits.heartbeat_ms,
             rebalance_timeout_ms=limits.rebalance_timeout_ms,
+            metadata_max_age_ms=limits.metadata_age_ms,
         )
         await started(consumer, settings.kafka, f"join group {settings.group}")
         keep_lean(consumer)

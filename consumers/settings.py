@@ -27,6 +27,8 @@ class ConsumerLimits:
     session_timeout_ms: int = 6_000
     heartbeat_ms: int = 2_000
     rebalance_timeout_ms: int = 30_000
+    metadata_age_ms: int = 30_000
+    """So soon the group notices topics and partitions that came, went or were made anew."""
     touch_seconds: float = 30.0
     """So often an idle consumer moves ``updated_at`` of its offset rows."""
     keep_seconds: float = 5.0

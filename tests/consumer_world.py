@@ -51,11 +51,11 @@ TRANSACTION: dict[str, Any] = {
 }
 
 LIMITS = ConsumerLimits(
-    session_timeout_ms=6_000,
     heartbeat_ms=500,
     poll_wait_ms=200,
     keep_seconds=0.2,
     check_seconds=0.5,
+    metadata_age_ms=500,
 )
 
 
@@ -234,7 +234,9 @@ WHERE coalesce(t.income, 0) <> coalesce(r.income, 0)
 """
 
 
-async def make_world(kafka: str, database: str, prefix: str, **settings: Any) -> World:
+async def make_world(
+    kafka: str, database: str, prefix: str, *, policy: str = "compact", **settings: Any
+) -> World:
     connection = KafkaConnection(bootstrap_servers=kafka)
     names = (PROPERTIES, OWNERS, TRANSACTIONS)
     made = ConsumerSettings(
@@ -248,8 +250,11 @@ async def make_world(kafka: str, database: str, prefix: str, **settings: Any) ->
     )
     topics = [entity_topic(prefix, name, PARTITIONS) for name in names]
     wishes = [
-        TopicWish(each.name, each.partitions, 1, each.config)
-        for each in (*topics, dead_letters_topic(prefix))
+        TopicWish(each.name, each.partitions, 1, each.config | {"cleanup.policy": cleanup})
+        for each, cleanup in (
+            *((topic, policy) for topic in topics),
+            (dead_letters_topic(prefix), "delete"),
+        )
     ]
     await create_topics(connection, wishes)
     own = await made.database.connect()

@@ -225,6 +225,6 @@ def _kind(error: BaseException) -> type[LedgerError]:
         return SettingsError
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched | OSError | TimeoutError):
         return Unavailable
-    if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError):
-        return Unavailable  # the connection went away under us
-    return BrokenPromise
+    if isinstance(error, ValueError):
+        return BrokenPromise  # a value that asyncpg cannot send
+    return Unavailable  # the connection went away under us, at whatever step
