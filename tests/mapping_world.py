@@ -87,6 +87,18 @@ def refused(world: Normaliser, document: Document, collection: str = "payments")
     return fault.path, fault.reason
 
 
+def mapped(field: Any, value: Any, column: str = "description") -> Any:
+    """What a column becomes of a value at ``x``."""
+    return row(normaliser(transactions({column: field})), {"_id": 1, "x": value})[column]
+
+
+def reason(field: Any, value: Any, column: str = "description") -> str:
+    """Why a value at ``x`` is refused; the path is told as declared."""
+    path, why = refused(normaliser(transactions({column: field})), {"_id": 1, "x": value})
+    assert path == "x"
+    return why
+
+
 def value(event: Event) -> dict[str, Any]:
     """An event's value as plain data."""
     assert event.value is not None
