@@ -154,19 +154,24 @@ class Publisher:
 
     async def close(self) -> None:
         """Lets go of the broker; nothing is left open. Safe before ``start`` and twice."""
-        producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        if self._tainted is None:
+        producer = self._taken()
+        if producer is not None and self._tainted is None:
             await ended(producer)
-        else:
+        elif producer is not None:
             await abandon(producer)
 
     async def abandon(self) -> None:
         """Lets go at once, without a word to the broker."""
-        producer, self._producer = self._producer, None
+        producer = self._taken()
         if producer is not None:
             await abandon(producer)
+
+    def _taken(self) -> Any:
+        """The producer, for its end; a ``publish`` under way is told."""
+        producer, self._producer = self._producer, None
+        if producer is not None and self._tainted is not None and not self._tainted.done():
+            self._tainted.set_result(_doubt("closed while publishing"))
+        return producer
 
     async def _last_outcome(self, client: Any) -> Outcome:
         operation = "start publisher"
@@ -284,10 +289,11 @@ class Publisher:
             if not body.done():
                 body.cancel()
                 await asyncio.wait({body}, timeout=ABORT_SECONDS_MAX)
-            if abort:
+            if abort and producer is not None:
                 await bounded(producer.abort_transaction(), seconds_max=ABORT_SECONDS_MAX)
         finally:
-            await abandon(producer)
+            if producer is not None:
+                await abandon(producer)
 
     def _overdue(self) -> LedgerError:
         """Why the deadline was missed, as far as the broker told."""

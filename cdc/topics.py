@@ -4,11 +4,10 @@ What is missing is created. What differs is told, with the line that mends it, a
 from here: a person decides about a topic that holds data.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cdc.runtime.errors import Unavailable, Unfit
+from cdc.runtime.errors import Unfit
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.kafka_admin import (
     BROKER_DEFAULT_REPLICATION,
@@ -16,6 +15,7 @@ from cdc.runtime.kafka_admin import (
     TopicWish,
     create_topics,
     describe_topics,
+    usable,
 )
 from schemas.topics import (
     ENTITY_PARTITIONS,
@@ -26,8 +26,6 @@ from schemas.topics import (
 )
 
 CURSORS, DEAD_LETTERS = "cursors", "dead_letters"
-LOOKS_MAX = 50
-LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ async def bring_up(
             connection,
             [TopicWish(topic.name, topic.partitions, factor, topic.config) for topic in missing],
         )
-        await _visible(connection, [topic.name for topic in missing])
+        await usable(connection, [topic.name for topic in missing])
     return created, await differences(connection, topics, replication=replication)
 
 
@@ -98,15 +96,6 @@ async def require(connection: KafkaConnection, topics: Sequence[Topic]) -> None:
     found = await differences(connection, topics)
     if found:
         raise Unfit("; ".join(map(str, found)), operation="check topics")
-
-
-async def _visible(connection: KafkaConnection, names: Sequence[str]) -> None:
-    """A topic just created is not known to every broker at once."""
-    for _ in range(LOOKS_MAX):
-        if len(await describe_topics(connection, names)) == len(names):
-            return
-        await asyncio.sleep(LOOK_SECONDS)
-    raise Unavailable("created but not visible", operation="create topics")
 
 
 def _compared(

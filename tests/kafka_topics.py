@@ -5,7 +5,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from cdc.runtime.kafka import KafkaConnection
-from cdc.runtime.kafka_admin import TopicWish, create_topics
+from cdc.runtime.kafka_admin import TopicWish, create_topics, usable
 from cdc.runtime.kafka_records import Record, records, spans
 from schemas.envelope import Event
 
@@ -16,6 +16,7 @@ async def make_topic(
     """`config` with `_` for the dots."""
     settings = {key.replace("_", "."): value for key, value in config.items()}
     assert await create_topics(connection, [TopicWish(name, partitions, 1, settings)]) == [name]
+    await usable(connection, [name])
     return name
 
 

@@ -4,17 +4,22 @@ Kafka's AlterConfigs is not used on purpose: it replaces the whole set, and has 
 topic into a deleted one (``kafka.md`` 2.6).
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 
+from cdc.runtime.errors import Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, kafka_client
 from cdc.runtime.kafka_errors import code_kind, code_name
 from cdc.runtime.kafka_metadata import TopicsRequest
+from cdc.runtime.kafka_records import spans
 
 BROKER_DEFAULT_REPLICATION = -1
+LOOKS_MAX = 100
+LOOK_SECONDS = 0.1
 
 _TOPIC_RESOURCE = 2
 _ALREADY_EXISTS = "TopicAlreadyExists"
@@ -89,6 +94,21 @@ async def create_topics(connection: KafkaConnection, wishes: Sequence[TopicWish]
         _check(code, operation, name, *message)
         created.append(name)
     return created
+
+
+async def usable(connection: KafkaConnection, names: Iterable[str]) -> None:
+    """Returns when topics just created can be written and read: brokers learn of them later."""
+    waiting = list(names)
+    for _ in range(LOOKS_MAX):
+        try:
+            while waiting:
+                await spans(connection, waiting[-1])
+                waiting.pop()
+        except (Unfit, Unavailable):
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            return
+    raise Unavailable("created, but cannot be used yet", operation="create topic")
 
 
 def _check(code: int, operation: str, subject: str, message: str | None = None) -> None:

@@ -5,7 +5,7 @@ transactions (an own record may lie behind somebody else's open one), so reading
 """
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -20,7 +20,8 @@ from aiokafka.protocol.offset import OffsetRequest
 
 from cdc.runtime.errors import Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, ended, kafka_client, started
-from cdc.runtime.kafka_errors import mapped
+from cdc.runtime.kafka_errors import code_name, mapped
+from cdc.runtime.kafka_metadata import TopicsRequest
 
 POLL_MS = 20
 """Where only aborted records are left, a poll brings nothing and takes all of its time."""
@@ -56,17 +57,17 @@ async def spans(
     Raises ``Unfit`` where the topic or a partition does not exist.
     """
     async with kafka_client(connection, f"ask offsets of {topic}") as client:
-        await client.set_topics([topic])
-        known = client.cluster.partitions_for_topic(topic)
-        wanted = sorted(known or () if partitions is None else partitions)
-        if not known or not set(wanted) <= known:
+        leaders = await _leaders(client, topic)
+        wanted = sorted(leaders if partitions is None else partitions)
+        if not leaders or not set(wanted) <= leaders.keys():
             raise Unfit(
-                f"has partitions {sorted(known)}, not {wanted}" if known else "does not exist",
+                f"has partitions {sorted(leaders)}, not {wanted}" if leaders else "does not exist",
                 operation="ask offsets",
                 subject=topic,
             )
-        starts = await _offsets(client, topic, wanted, _EARLIEST)
-        ends = await _offsets(client, topic, wanted, _LATEST)
+        asked = {partition: leaders[partition] for partition in wanted}
+        starts = await _offsets(client, topic, asked, _EARLIEST)
+        ends = await _offsets(client, topic, asked, _LATEST)
     return {partition: (starts[partition], ends[partition]) for partition in wanted}
 
 
@@ -133,13 +134,23 @@ async def _batch(
     return batch
 
 
+async def _leaders(client: AIOKafkaClient, topic: str) -> dict[int, int]:
+    """The leader of each partition; none for a topic that does not exist (and is not made)."""
+    answer: Any = await client.send(client.get_random_node(), TopicsRequest([topic]))
+    (found,) = answer.to_object()["topics"]
+    if code_name(found["error_code"]) == "UnknownTopicOrPartition":
+        return {}
+    if found["error_code"]:
+        raise for_code(found["error_code"])(topic)
+    return {partition["partition"]: partition["leader"] for partition in found["partitions"]}
+
+
 async def _offsets(
-    client: AIOKafkaClient, topic: str, partitions: Sequence[int], at: int
+    client: AIOKafkaClient, topic: str, leaders: Mapping[int, int], at: int
 ) -> dict[int, int]:
     by_leader: dict[int, list[tuple[int, int]]] = {}
-    for partition in partitions:
-        leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        if leader is None or leader == -1:
+    for partition, leader in leaders.items():
+        if leader < 0:
             raise LeaderNotAvailableError(f"{topic}:{partition}")
         by_leader.setdefault(leader, []).append((partition, at))
     found: dict[int, int] = {}

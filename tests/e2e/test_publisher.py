@@ -338,6 +338,20 @@ async def test_a_publisher_takes_no_second_task(topic: str, start: Start) -> Non
     await first
 
 
+async def test_closing_ends_a_publish_under_way(
+    connection: KafkaConnection, topic: str, start: Start
+) -> None:
+    held = Held()
+    publisher = await start(make_producer=held.producer)
+    publishing = asyncio.create_task(publisher.publish([event(topic, 1)], []))
+    await held.before_commit.wait()
+    await publisher.close()
+    with pytest.raises(Doubt, match="closed while publishing"):
+        await publishing
+    await start()
+    assert await numbers(connection, topic) == []
+
+
 async def test_publish_ends_by_its_deadline(
     connection: KafkaConnection, topic: str, start: Start
 ) -> None:
