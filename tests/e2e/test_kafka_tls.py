@@ -13,6 +13,7 @@ from cdc.cursor_reader import read_cursors
 from cdc.publisher import Publisher
 from cdc.runtime.errors import LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, topic_ids
+from cdc.runtime.kafka_metadata import MetadataRequest12
 from cdc.runtime.kafka_probe import Finding, probe
 from compose.stack.kafka import KafkaServer
 from compose.stack.ports import LOOPBACK, free_port
@@ -206,6 +207,18 @@ async def test_tls_to_a_plaintext_listener_is_told(broker: SecureBroker) -> None
     (finding,) = await probe(connection)
     assert (finding.step, finding.ok) == ("tls", False)
     assert "does not speak" in finding.detail
+
+
+async def test_a_broker_too_old_for_us_is_told(
+    broker: SecureBroker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if it did not know the version of the request that we need."""
+    monkeypatch.setattr(MetadataRequest12, "API_VERSION", 99)
+    connection = broker.connection("PLAINTEXT")
+    (finding,) = await probe(connection)
+    assert (finding.step, finding.ok) == ("version", False)
+    with pytest.raises(Unfit):
+        await topic_ids(connection, [topic])
 
 
 async def test_missing_rights_are_told_one_by_one(
