@@ -46,7 +46,7 @@ class NeedsAction(Unfit):
         self.reason = reason
 
 
-class Mutated(Unavailable):
+class Mutated(Rejected):
     """The data has changed between two pages: the loop begins again."""
 
 
@@ -102,7 +102,7 @@ def explain(answer: Answer) -> LedgerError | None:
         f"{code}{f' {reason}' if reason else ''}: {detail(body.get('error_message'))}{request}"
     )
     if code == MUTATION:
-        return Mutated(message)
+        return Mutated(message, status=answer.status, code=code)
     if kind == "RATE_LIMIT_EXCEEDED":
         wait = answer.retry_after_seconds
         return Unavailable(message, retry_after_seconds=LIMIT_SECONDS if wait is None else wait)
@@ -158,6 +158,8 @@ class PlaidApi:
             body["cursor"] = cursor
         try:
             return await self._post("/transactions/sync", _SYNC, body, token)
+        except Mutated:
+            raise
         except Rejected as error:
             if cursor and "cursor" in error.message.lower():
                 raise Gap(

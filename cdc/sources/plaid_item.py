@@ -17,7 +17,7 @@ import msgspec
 import orjson
 from msgspec import Raw, Struct
 
-from cdc.runtime.errors import BadAnswer, Gap, LedgerError
+from cdc.runtime.errors import BadAnswer, Gap, LedgerError, Unavailable
 from cdc.runtime.http import UNTYPED
 from cdc.sources.plaid_api import Mutated, NeedsAction, PlaidApi, SyncPage
 from cdc.sources.polled import CONTEXT, HeldRow, exact
@@ -149,7 +149,7 @@ class PlaidItem:
         if cursor and self._mutated_polls >= MUTATED_POLLS_MAX:
             self._mutated_polls = 0
             raise Gap("the data changes during every pagination", subject=self.name)
-        raise Mutated(f"the data changed {MUTATIONS_MAX} times during pagination")
+        raise Unavailable(f"the data changed {MUTATIONS_MAX} times during pagination")
 
     async def _pages(self, cursor: str | None) -> Update:
         update = Update(cursor)
