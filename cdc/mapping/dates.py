@@ -109,14 +109,7 @@ def _formatted(text: str, form: str, zone: tzinfo) -> Moment:
         moment = datetime.strptime(text, form)  # noqa: DTZ007 - the zone is laid below
     except ValueError:
         raise Refusal("is not written in the declared format") from None
-    if moment.tzinfo:
-        return moment
-    return moment.replace(tzinfo=zone) if tells_time(form) else moment.date()
-
-
-def tells_time(form: str) -> bool:
-    """Whether a format holds an hour."""
-    return SAMPLE_DAY.strftime(form) != SAMPLE_DAY.replace(hour=11).strftime(form)
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
 def tells_day(form: str) -> bool:

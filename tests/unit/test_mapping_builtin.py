@@ -9,7 +9,7 @@ from bson.datetime_ms import DatetimeMS
 
 from cdc.mapping.builtin import DECLARATIONS
 from cdc.mapping.checks import faults
-from tests.mapping_world import change, made, normaliser, refused, row
+from tests.mapping_world import change, made, normaliser, refused, row, value
 
 PAYMENT = ObjectId("64b000000000000000000001")
 PROPERTY = ObjectId("64b0000000000000000000aa")
@@ -253,6 +253,10 @@ def test_texts_that_postgres_cannot_hold_are_mended_and_counted() -> None:
     assert found["description"] == "a\ufffdb"
     assert found["reference"] == "\\u0000 is only text"
     assert world.totals.nul_replaced == 1
+    document = payment(description="a\0b")
+    (event,) = made(world, change("u", document, document)).events
+    assert value(event)["before"]["description"] == "a\ufffdb"
+    assert world.totals.nul_replaced == 2
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def test_documents_enter_and_leave_as_they_come_to_meet_the_conditions() -> None
     ours, theirs, fee = pay(), pay(org="other"), pay(2, kind="fee")
     assert told(made(world, change("c", ours))) == [("c", "int:1")]
     assert told(made(world, change("u", fee, ours))) == [("u", "int:1")]
+    assert told(made(world, change("u", ours, ours))) == [("u", "int:1")]
     entered = made(world, change("u", ours, theirs))
     assert told(entered) == [("c", "int:1")]
     assert value(entered.events[0])["before"] is None

@@ -94,6 +94,7 @@ def test_dates_that_are_none_are_refused(field: dict[str, Any], value: Any, why:
         ({"zone": "Europe/Madrid"}, "2026-07-01T12:00:00", "2026-07-01T10:00:00.000Z"),
         ({"zone": "Europe/Madrid"}, "2026-07-01", "2026-06-30T22:00:00.000Z"),
         ({"epoch": "ms"}, 1_772_366_399_001, "2026-03-01T11:59:59.001Z"),
+        ({"format": "%d/%m/%Y", "zone": "Europe/Madrid"}, "1/7/2026", "2026-06-30T22:00:00.000Z"),
     ],
 )
 def test_timestamps_are_utc(field: dict[str, Any], value: Any, instant: str) -> None:

@@ -258,10 +258,15 @@ def test_an_edited_mapping_has_another_fingerprint(edit: dict[str, Any]) -> None
     assert usual != edited
 
 
-def test_the_order_of_fields_is_no_edit() -> None:
+def test_other_words_for_the_same_are_no_edit() -> None:
     table = TABLES[1]
     turned = table | {"fields": dict(reversed(table["fields"].items()))}
-    assert normaliser(turned).mappings == normaliser(table).mappings
+    longer = table | {"where": {}, "fields": table["fields"] | {"status": {"path": ["status"]}}}
+    wordy = table | {
+        "fields": table["fields"] | {"amount": {"path": "amount", "minor_units": False}}
+    }
+    usual = normaliser(table).mappings
+    assert all(normaliser(each).mappings == usual for each in (turned, longer, wordy))
 
 
 def test_an_undecodable_document_is_a_dead_letter() -> None:

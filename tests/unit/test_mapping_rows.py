@@ -110,6 +110,9 @@ def test_of_two_equal_ids_in_one_document_the_second_is_a_dead_letter() -> None:
     ]
     assert value(result.events[0])["after"]["amount"] == "10"
     assert result.faults[0].path == "_id"
+    thrice = made(normaliser(LINES), change("c", house(line(1), line(1), line(1))))
+    assert [op for op, _ in told(thrice)] == ["c", "!", "!"]
+    assert len({dict(event.headers)["event_id"] for event in thrice.events}) == 3
     again = made(normaliser(LINES), change("u", document, document))
     assert told(again) == [("!", f"{HOUSE}/int:1")]
 

@@ -159,6 +159,14 @@ def test_join_leaves_missing_parts_out(document: dict[str, Any], text: str | Non
     assert refused(world, {"_id": 1, "note": ["x"]}) == ("note", "is an array, not text")
 
 
+def test_a_default_stands_for_null() -> None:
+    field = {"path": "x", "default": "none"}
+    assert mapped(field, None) == "none"
+    assert mapped(field, "") == ""
+    assert mapped({"path": "x", "default": 0}, None, "amount") == "0"
+    assert mapped({"path": "x", "default": "GBP"}, None, "currency") == "GBP"
+
+
 def test_constants() -> None:
     world = normaliser(
         transactions(
