@@ -495,3 +495,31 @@ async def test_a_dead_letter_is_tried_again_from_the_plan_as_it_is() -> None:
         it.followed.line.look_up(LookUp(collection, (first,), lambda: done.append(True)))
         await it.followed.run_until(lambda: bool(done))
         it.check()
+
+
+@pytest.mark.parametrize("form", ["plan", "lists"])
+async def test_edits_while_pages_of_a_whole_read_are_published(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole read is old as soon as it is there: a delta must win over its later pages."""
+    monkeypatch.setattr("cdc.stream_reader.PAGE_ROWS", 10)
+    async with world(poll_seconds=0.01) as it:
+        if form == "lists":
+            it.sim.switch(plan_detail_rows_max=100)
+        plan = it.sim.plan()
+        rows = sorted(plan.plan.transactions.live(), key=lambda row: row.id)
+        plain = [row for row in rows if not row.transfer_transaction_id and row.date > "2026"]
+        edited = [row.id for row in plain if row.id not in plan.plan.lines][-12:]
+        match = f"/plans/{plan.plan.id}" if form == "plan" else "/transactions"
+        for number, row_id in enumerate(edited[:10]):
+            order = ("edit_transaction", {"id": row_id, "memo": f"edit {number}"})
+            if number % 3 == 2:
+                order = ("delete_transaction", {"id": row_id})
+            it.sim.script(order[0], args=order[1], match=match, when="after", skip=number // 2)
+        await it.settled()
+        await it.settled()  # the last edits came after requests of the first
+        it.check(lists=form == "lists")
+        gone = [row_id for row_id in edited if plan.plan.transactions[row_id].deleted]
+        assert gone
+        memos = {row["memo"] for row in it.followed.rows("budget.transactions").values()}
+        assert "edit 0" in memos
