@@ -41,6 +41,8 @@ from schemas.topics import entity_topic_name
 TopicIds = Callable[[Iterable[str]], Awaitable[Mapping[str, str]]]
 
 POLL_EVENTS_MIN = 50
+GROWTH = 8
+"""After a batch was too large, those that follow grow by one part in so many."""
 FEED_FAILURES_MAX = 3
 """Polls that may fail in a row before the group is joined anew."""
 TRUNCATED_SIGHTS = 3
@@ -220,7 +222,8 @@ class Consumer:
         self._progress.enter(State.CONSUMING if batch.events else State.IDLE)
         outcome = await self._applied(writer, batch)
         self._failures = 0
-        self._events_max = min(2 * self._events_max, self._limits.poll_events_max)
+        grown = self._events_max + self._events_max // GROWTH + 1
+        self._events_max = min(grown, self._limits.poll_events_max)
         self._progress.committed(batch, outcome)
 
     async def _applied(self, writer: Writer, batch: Batch) -> Outcome:

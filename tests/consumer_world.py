@@ -17,7 +17,9 @@ from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.kafka_admin import TopicWish, create_topics
 from cdc.runtime.kafka_records import spans
 from cdc.runtime.postgres import PostgresTarget
+from cdc.runtime.retry import Backoff
 from consumers.app import ConsumerService
+from consumers.metrics import NoMetrics
 from consumers.migrate import migrate
 from consumers.settings import ConsumerLimits, ConsumerSettings
 from schemas.entities import entity
@@ -57,6 +59,27 @@ LIMITS = ConsumerLimits(
     check_seconds=0.5,
     metadata_age_ms=500,
 )
+
+
+QUICK = Backoff(first_seconds=0.05, seconds_max=0.3)
+
+
+class Counts(NoMetrics):
+    """Events by outcome, gaps and retries by reason."""
+
+    def __init__(self) -> None:
+        self.by_outcome: dict[str, int] = {}
+        self.gaps: list[str] = []
+        self.retries: list[str] = []
+
+    def rows(self, entity: str, outcome: str, count: int) -> None:
+        self.by_outcome[outcome] = self.by_outcome.get(outcome, 0) + count
+
+    def gap(self, target: str, topic: str, reason: str) -> None:
+        self.gaps.append(reason)
+
+    def retried(self, target: str, reason: str) -> None:
+        self.retries.append(reason)
 
 
 def version(position: int, ordinal: int = 0) -> bytes:
@@ -191,6 +214,11 @@ class World:
         found = await self.database.fetch(f"SELECT id AS row_id, {names} FROM {table}")
         return {row["row_id"]: tuple(row[name.strip('"')] for name in columns) for row in found}
 
+    async def amounts(self) -> dict[str, int]:
+        """The live transactions."""
+        rows = await self.rows("accounting.transactions_live", "amount")
+        return {row_id: int(row[0]) for row_id, row in rows.items()}
+
     async def one(self, sql: str, *values: Any) -> Any:
         return await self.database.fetchval(sql, *values)
 
@@ -291,6 +319,11 @@ async def until(
             return found
         assert time.monotonic() < ends, "this never came true"
         await asyncio.sleep(0.02)
+
+
+async def holds(value: bool) -> bool:
+    """A condition that needs no waiting, for ``until``."""
+    return value
 
 
 async def applied(world: World, **options: Any) -> None:

@@ -1,0 +1,5 @@
+SELECT count(*)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+    AS s (book, source, id, version)
+JOIN accounting.owners AS t USING (book, source, id)
+WHERE t.version > decode(s.version, 'hex')

@@ -1,0 +1,21 @@
+CREATE TEMPORARY TABLE stage_accounting_transactions (
+    "book" text,
+    "source" text,
+    "id" text,
+    "property_id" text,
+    "type" text,
+    "amount" numeric,
+    "currency" text,
+    "date" date,
+    "description" text,
+    "status" text,
+    "settled" boolean,
+    "payment_method" text,
+    "reference" text,
+    "transaction_hash" text,
+    "deleted" boolean,
+    "version" text,
+    "source_ms" bigint,
+    "partition" integer,
+    "offset" bigint
+) ON COMMIT DELETE ROWS
