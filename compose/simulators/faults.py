@@ -4,6 +4,7 @@ A fault takes effect either *instead* of the request (it changes nothing, and is
 the API) or *on* its answer (the request was carried out: what a client cannot tell apart).
 """
 
+import gzip
 from typing import Any, Literal
 
 import msgspec
@@ -21,6 +22,7 @@ Kind = Literal[
     "slow",  # on: `bytes_per_second`
     "delay",  # on: the answer comes after `seconds`
     "patch",  # on: the JSON answer with `changes` made to it
+    "gzip",  # on: compressed, with `pad_bytes` of blanks behind the JSON (a bomb, if many)
     "endless",  # on: blanks after the body, without end
 ]
 INSTEAD = frozenset({"status", "html", "timeout", "reset"})
@@ -42,6 +44,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     seconds: float = 30.0
     keep_bytes: int | None = None
     bytes_per_second: int = 4096
+    pad_bytes: int = 0
     changes: list[tuple[str, Any]] = []
     """(path with dots, new value); a path that starts with `-` is removed."""
 
@@ -78,6 +81,12 @@ def html_answer(fault: Fault) -> Answer:
     body = fault.body.encode() if fault.body is not None else HTML
     headers = {"content-type": "text/html; charset=utf-8", **fault.headers}
     return Answer(fault.status or 200, body, headers)
+
+
+def zipped(answer: Answer, pad_bytes: int) -> Answer:
+    """The answer compressed, longer by blanks that cost next to nothing on the wire."""
+    body = gzip.compress(answer.body + b" " * pad_bytes, mtime=0)
+    return Answer(answer.status, body, {**answer.headers, "content-encoding": "gzip"})
 
 
 def patched(answer: Answer, changes: list[tuple[str, Any]]) -> Answer:

@@ -42,9 +42,9 @@ class Spec:
 
     def _unknown(self, schema: Schema, value: Any, path: str) -> Iterator[str]:
         if isinstance(value, list):
-            items = next((each["items"] for each in self._parts(schema) if "items" in each), None)
-            for index, each in enumerate(value if items is not None else ()):
-                yield from self._unknown(items, each, f"{path}[{index}]")
+            for items in [each["items"] for each in self._parts(schema) if "items" in each]:
+                for index, each in enumerate(value):
+                    yield from self._unknown(items, each, f"{path}[{index}]")
         elif isinstance(value, dict):
             known: dict[str, Schema] = {}
             for part in self._parts(schema):

@@ -17,7 +17,7 @@ import h11
 import msgspec
 
 from compose.simulators.clock import Clock, instant
-from compose.simulators.faults import INSTEAD, Fault, Faults, html_answer, patched
+from compose.simulators.faults import INSTEAD, Fault, Faults, html_answer, patched, zipped
 from compose.simulators.wire import Answer, Connection, Request
 
 HOST = "127.0.0.1"
@@ -213,20 +213,34 @@ class Simulator:
 
     async def _exchange(self, connection: Connection, request: Request) -> None:
         seen = self._noted(request)
+        try:
+            answer, fault = self._answered(request, seen)
+        except Exception as bug:  # noqa: BLE001 - kept, and raised when the simulator ends
+            _log.exception("the simulator failed")
+            self.bugs.append(bug)
+            answer, fault = Answer(500, b'{"simulator": "failed"}'), None
+        silent = fault is not None and fault.kind in ("timeout", "reset")
+        seen.status, seen.answer_bytes = (0, 0) if silent else (answer.status, len(answer.body))
+        await _delivered(connection, answer, fault)
+
+    def _answered(self, request: Request, seen: Seen) -> tuple[Answer, Fault | None]:
+        """The answer, and the fault that it is still to be sent with."""
         self._run_scripts("before", request)
         refusal = self.admit(request)
         fault = self.faults.take(request) if refusal is None else None
         seen.fault = fault.kind if fault else None
         if fault is not None and fault.kind in INSTEAD:
-            answer = self._instead(fault)
-        else:
-            answer = refusal or self._answered(request)
-            self._run_scripts("after", request)
+            return self._instead(fault), fault
+        try:
+            answer = refusal or self.answer(request)
+        except Refusal as refused:
+            answer = refused.answer
+        self._run_scripts("after", request)
         if fault is not None and fault.kind == "patch":
             answer = patched(answer, fault.changes)
-        silent = fault is not None and fault.kind in ("timeout", "reset")
-        seen.status, seen.answer_bytes = (0, 0) if silent else (answer.status, len(answer.body))
-        await _delivered(connection, answer, fault)
+        elif fault is not None and fault.kind == "gzip":
+            answer = zipped(answer, fault.pad_bytes)
+        return answer, fault
 
     def _instead(self, fault: Fault) -> Answer:
         if fault.kind == "html":
@@ -234,16 +248,6 @@ class Simulator:
         answer = self.named_error(fault.error) if fault.error else Answer(fault.status or 500, b"")
         body = fault.body.encode() if fault.body is not None else answer.body
         return Answer(fault.status or answer.status, body, {**answer.headers, **fault.headers})
-
-    def _answered(self, request: Request) -> Answer:
-        try:
-            return self.answer(request)
-        except Refusal as refusal:
-            return refusal.answer
-        except Exception as bug:  # noqa: BLE001 - kept, and raised when the simulator ends
-            _log.exception("the simulator failed")
-            self.bugs.append(bug)
-            return Answer(500, b'{"simulator": "failed"}')
 
     def _noted(self, request: Request) -> Seen:
         digest = hashlib.sha256(self.credential(request).encode()).hexdigest()[:8]
@@ -283,7 +287,7 @@ class Simulator:
 
 async def _delivered(connection: Connection, answer: Answer, fault: Fault | None) -> None:
     """Send the answer, as well or as badly as ordered."""
-    if fault is None or fault.kind in ("status", "html", "patch"):
+    if fault is None or fault.kind in ("status", "html", "patch", "gzip"):
         await connection.send(answer)
     elif fault.kind in ("timeout", "timeout_after"):
         await connection.silence(fault.seconds)

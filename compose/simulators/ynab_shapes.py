@@ -1,7 +1,8 @@
 """A plan's rows as YNAB writes them: base shapes inside the plan's detail, full ones in the lists.
 
 The list shapes add names, and `_formatted` and `_currency` to every amount. A transaction's text
-is kept while its row, its lines and the names stay the same: a list of 100,000 is a join.
+is kept while its row (another one with every change of its lines) and the names stay the
+same: a list of 100,000 is a join.
 """
 
 from collections.abc import Iterable
@@ -57,7 +58,7 @@ class Shapes:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._epoch = plan.names_epoch
-        self._kept: dict[str, tuple[Transaction, tuple[SubTransaction, ...], bytes]] = {}
+        self._kept: dict[str, tuple[Transaction, bytes]] = {}
 
     def with_money(self, row: Any, *, into: Shape | None = None) -> Shape:
         """The row's fields, and its amounts in the two further forms."""
@@ -130,15 +131,15 @@ class Shapes:
         if self._epoch != self._plan.names_epoch:
             self._kept.clear()
             self._epoch = self._plan.names_epoch
-        lines = self._plan.lines.get(row.id, ())
         removed = tuple(removed)
         kept = self._kept.get(row.id)
-        if kept is not None and not removed and kept[0] is row and kept[1] is lines:
-            return kept[2]
+        if kept is not None and not removed and kept[0] is row:
+            return kept[1]
+        lines = self._plan.lines.get(row.id, ())
         split = bool(lines) or (row.deleted and bool(removed))
         text = ENCODER.encode(self.transaction(row, (*lines, *removed), split=split))
         if not removed:
-            self._kept[row.id] = (row, lines, text)
+            self._kept[row.id] = (row, text)
         return text
 
     def hybrid(self, row: Transaction, line: SubTransaction | None) -> Shape:

@@ -126,6 +126,31 @@ async def test_an_answer_can_be_bent(simulator: YnabSimulator, client: httpx.Asy
     assert "id" not in data["plans"][0]
 
 
+async def test_an_answer_can_be_compressed_and_blown_up(
+    simulator: YnabSimulator, client: httpx.AsyncClient
+) -> None:
+    whole = (await client.get("/plans")).json()
+    simulator.fail_next("gzip", pad_bytes=1_000_000)
+    answer = await client.get("/plans")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.json() == whole
+    assert int(answer.headers["content-length"]) < 10_000 < len(answer.content)
+
+
+async def test_an_order_that_fails_late_fails_the_test() -> None:
+    for order in ({"kind": "patch", "changes": [["data.none.x", 1]]}, None):
+        with pytest.raises(ExceptionGroup):
+            async with (
+                YnabSimulator([YnabSize(transactions=20)]) as simulator,
+                httpx.AsyncClient(base_url=simulator.base_url, headers=HEADERS) as client,
+            ):
+                if order:
+                    simulator.fail_next(**order)
+                else:
+                    simulator.script("rename_payee", args={"payee": "nobody", "name": "x"})
+                assert (await client.get("/plans")).status_code == 500
+
+
 async def test_edits_happen_before_or_after_an_answer_is_made(
     simulator: YnabSimulator, client: httpx.AsyncClient
 ) -> None:

@@ -319,3 +319,23 @@ async def test_churn_tells_known_ones_anew(bank: Bank) -> None:
     assert set(ids([page], "removed")) == set(renamed)
     assert set(ids([page], "added")) == set(renamed.values())
     assert {row["pending_transaction_id"] for row in page["added"]} == {None}
+
+
+async def test_changes_come_in_the_order_of_the_last_ones(bank: Bank) -> None:
+    begun = (await bank.pages(days_requested=730))[-1]["next_cursor"]
+    first, second, *_ = (row.transaction_id for row in bank.edits.transactions(pending=False))
+    for each in (first, second, first):
+        bank.edits.modify_transaction(each, amount="1.00")
+    (page,) = await bank.pages(begun)
+    assert ids([page], "modified") == [second, first]
+
+
+async def test_the_banks_text_and_the_taxonomy_are_as_asked_for(bank: Bank) -> None:
+    bank.edits.make_ready()
+    plain = (await bank.page())["added"]
+    assert {row["original_description"] for row in plain} == {None}
+    assert {row["personal_finance_category"]["version"] for row in plain} == {"v2"}
+    asked = {"include_original_description": True, "personal_finance_category_version": "v1"}
+    full = (await bank.page(**asked))["added"]
+    assert all(row["original_description"] for row in full)
+    assert {row["personal_finance_category"]["version"] for row in full} == {"v1"}

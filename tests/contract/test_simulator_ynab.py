@@ -84,6 +84,8 @@ async def test_balances_and_months_are_the_sums_of_the_transactions(
     doomed = edits.add_transaction("Visa", -9_990, transfer_to="Checking")
     edits.edit_transaction(doomed, amount=-20_000, cleared="uncleared")
     edits.delete_transaction(doomed)
+    moved = edits.add_transaction("Checking", -3_330, category="Phone")
+    edits.edit_transaction(moved, date="2020-06-30")
     plan = (await reader.get())["plan"]
     for account in plan["accounts"]:
         own = [row for row in plan["transactions"] if row["account_id"] == account["id"]]
@@ -106,8 +108,8 @@ async def test_balances_and_months_are_the_sums_of_the_transactions(
             change = category["activity"] + category["budgeted"]
             left[category["id"]] = left.get(category["id"], 0) + change
             assert category["balance"] == left[category["id"]]
-    assert min(spent)[0] == "2021-01"
-    assert plan["months"][0]["month"] == "2021-01-01"
+    assert min(spent)[0] == "2020-06"
+    assert plan["months"][0]["month"] == "2020-06-01"
 
 
 async def test_deleted_rows_appear_in_deltas_only(reader: Reader, edits: PlanEdits) -> None:
@@ -213,6 +215,25 @@ async def test_the_window_is_a_year_in_deltas_too_while_the_number_moves_on(
     assert min(row["date"] for row in whole) >= "2025-11-15"
     until = await reader.get("/transactions", since_date=EVER, until_date="2025-11-14")
     assert max(row["date"] for row in until["transactions"]) == "2025-11-14"
+
+
+async def test_lists_read_again_show_new_names_and_lines(reader: Reader, edits: PlanEdits) -> None:
+    split = next(iter(edits.plan.lines))
+    account = edits.plan.accounts[edits.plan.transactions[split].account_id].name
+
+    async def shown() -> dict[str, Any]:
+        rows = (await reader.get("/transactions", since_date=EVER))["transactions"]
+        return by_id(rows)[split]
+
+    lines = (await shown())["subtransactions"]
+    edits.edit_account(account, name="Renamed")
+    edits.edit_category(lines[0]["category_id"], name="Recategorised")
+    edits.rename_payee((await shown())["payee_id"], "Repaid")
+    row = await shown()
+    assert (row["account_name"], row["payee_name"]) == ("Renamed", "Repaid")
+    assert row["subtransactions"][0]["category_name"] == "Recategorised"
+    edits.edit_transaction(split, lines=[{"amount": row["amount"], "memo": "one"}])
+    assert [line["memo"] for line in (await shown())["subtransactions"]] == ["one"]
 
 
 async def test_hybrid_lists_show_lines_in_place_of_their_split(
