@@ -94,10 +94,9 @@ def live() -> None:
 def load() -> None:
     """Several pages for a few documents, an idle cursor saved each second, and so on."""
     import cdc.cli.commands
-    import cdc.control
     import cdc.mapping.normaliser
     import cdc.sources.mongo  # noqa: F401
-    from cdc import running, stream_reader
+    from cdc import control, running, stream_reader
     from cdc.app import normalisers, sources, targets  # noqa: F401
     from cdc.pipeline import Pipeline
     from consumers import apply
@@ -108,9 +107,10 @@ def load() -> None:
     stream_reader.SAVE_SECONDS = 0.5
     sources.CONTROL_START_SECONDS = 0.0
     running.REJOIN_SECONDS = 1.0
+    control.OBSERVE_SECONDS, control.LOOK_SECONDS = 0.3, 0.6
     apply.COPY_ROWS_MIN = 5
     limits = ConsumerLimits.__init__.__kwdefaults__  # type: ignore[misc]
-    limits |= {"keep_seconds": 0.3, "check_seconds": 0.6, "touch_seconds": 0.5}
+    limits |= {"keep_seconds": 0.05, "check_seconds": 0.1, "touch_seconds": 0.1}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ nothing new from its start through its work to its end.
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -37,6 +38,8 @@ class Lives:
         self._life: Life | None = None
         self._turn = asyncio.Lock()
         self.deaths = 0
+        self.seconds: dict[str, float] = {}
+        """How long the life took that ended at a point."""
 
     @property
     def points(self) -> list[str]:
@@ -59,7 +62,7 @@ class Lives:
         by_signal = -number if number == signal.SIGKILL else 0
         for _ in range(LIVES_MAX):
             async with self._turn:
-                known = len(self.points)
+                known, born_at = len(self.points), time.monotonic()
                 began_at = self._log.stat().st_size if self._log.exists() else 0
                 self._life = await self._nursery.born([self._verb], self._environment, self._log)
                 code = await self._end(self._life, began_at)
@@ -71,6 +74,7 @@ class Lives:
             assert code == by_signal, f"ended with {code} at {died_at}\n{self._way.last_words()}"
             assert len(died_at) == 1, f"a life of several deaths: {died_at}"
             self.deaths += 1
+            self.seconds[died_at[0]] = time.monotonic() - born_at
         raise AssertionError(f"it dies for ever; last at {self.points[-1]}")
 
     @asynccontextmanager
