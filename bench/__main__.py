@@ -1,6 +1,7 @@
 """`python -m bench`: measure, print the tables, write bench/results/.
 
-Exit codes: 0 measured (whatever the verdicts), 2 wrong usage, 3 something is missing or broke.
+Exit codes: 0 measured (whatever the verdicts), 2 wrong usage, 3 something is missing or broke
+(what could be measured is kept), 130 interrupted.
 """
 
 import argparse
@@ -19,14 +20,14 @@ from compose.stack.names import Place
 
 EVENTS = 200_000
 ACCOUNTS, ACCOUNTS_SPREAD = 500, 50_000
-GROWTH_ROWS = (200_000, 2_000_000)
+GROWTH = 10
+"""The large table has so many times the rows of the small one, which has a backlog's."""
 SECONDS_BY_RATE = {20: 20.0, 2_000: 15.0}
 Workload = Callable[[Bed], Awaitable[dict[str, Any]]]
 
 
 def workloads(events: int) -> dict[str, Workload]:
     """Every workload by its name, in the order they are run."""
-    small, large = GROWTH_ROWS
     return {
         "start": lambda bed: backlog.start(bed, ACCOUNTS),
         "inserts": lambda bed: backlog.inserts(bed, events, ACCOUNTS),
@@ -37,7 +38,7 @@ def workloads(events: int) -> dict[str, Workload]:
         "steady-20": lambda bed: steady.rate(bed, 20, SECONDS_BY_RATE[20], ACCOUNTS),
         "steady-2000": lambda bed: steady.rate(bed, 2_000, SECONDS_BY_RATE[2_000], ACCOUNTS),
         "idle": lambda bed: steady.idle(bed, ACCOUNTS),
-        "growth": lambda bed: backlog.growth(bed, events, small, large, ACCOUNTS),
+        "growth": lambda bed: backlog.growth(bed, events, events * GROWTH, ACCOUNTS),
     }
 
 
@@ -63,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> None:
+async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> int:
+    """The exit code. A workload that fails is told; what the others measured is kept."""
     place = Place(arguments.name)
     if place.lock("bench") is None:  # held until we end
         raise StackError(f"a benchmark runs already on stack {place.name}", "wait for its end")
@@ -73,11 +75,16 @@ async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> No
         await require_durable(bed.stack)
         description = await described(bed.stack)
         runs: dict[str, list[dict[str, Any]]] = {}
+        failed = 0
         for number in range(arguments.repeat):
             for name, workload in chosen.items():
                 say(f"{name} (run {number + 1} of {arguments.repeat})")
-                runs.setdefault(name, []).append(await workload(bed))
-        results = {name: medians(each) for name, each in runs.items()}
+                try:
+                    runs.setdefault(name, []).append(await workload(bed))
+                except StackError as error:
+                    failed += 1
+                    print(f"error: {name}: {error}", file=sys.stderr, flush=True)
+        results = {name: medians(each) for name, each in runs.items() if each}
         await require_durable(bed.stack)
     finally:
         await bed.stack.delete()
@@ -87,6 +94,7 @@ async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> No
     else:
         path = write(results, runs, description | {"repeat": arguments.repeat})
         say(f"written: {path.relative_to(place.root.parent)}")
+    return 3 if failed else 0
 
 
 def say(line: str) -> None:
@@ -94,12 +102,12 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-async def _until_told(work: Awaitable[None]) -> None:
-    """SIGINT and SIGTERM cancel the work, so that nothing is left running."""
+async def _until_told(work: Awaitable[int]) -> int:
+    """Do the work; SIGINT and SIGTERM cancel it, so that nothing is left running."""
     task = asyncio.ensure_future(work)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    await task
+    return await task
 
 
 def main(words: list[str]) -> int:
@@ -113,13 +121,13 @@ def main(words: list[str]) -> int:
     if arguments.events < 1 or arguments.repeat < 1:
         parser.error("--events and --repeat are at least 1")
     try:
-        asyncio.run(_until_told(_run(arguments, {name: known[name] for name in wanted})))
+        chosen = {name: known[name] for name in wanted}
+        return asyncio.run(_until_told(_run(arguments, chosen)))
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
     except asyncio.CancelledError:
         return 130
-    return 0
 
 
 if __name__ == "__main__":

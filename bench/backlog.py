@@ -95,20 +95,17 @@ async def start(bed: Bed, accounts: int) -> Result:
         }
 
 
-async def growth(bed: Bed, events: int, small: int, large: int, accounts: int) -> Result:
-    """CPU per event of inserts into a small table and into a large one."""
+async def growth(bed: Bed, events: int, large: int, accounts: int) -> Result:
+    """CPU per event of inserts into a table of `events` rows, and into one of `large`."""
     async with bed.field(accounts) as field:
-        await field.writer.insert_payments(small)
-        await field.read_whole(small)
         found: dict[str, Result] = {}
-        for name, size in (("small", small), ("large", large)):
-            there = len(field.writer.payments)
-            await field.writer.insert_payments(max(0, size - there))
-            await field.until_rows("transactions", max(size, there))
+        for name, size in (("small", events), ("large", large)):
+            await field.writer.insert_payments(size - len(field.writer.payments))
+            await field.read_whole(size)
             await field.stop()
             since = _now()
             await field.writer.insert_payments(events)
-            found[name] = {"rows_before": max(size, there)} | await _measured(field, events, since)
+            found[name] = {"rows_before": size} | await _measured(field, events, since)
         return found | {"ratio": _ratios(found["small"], found["large"])}
 
 

@@ -8,11 +8,13 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import random
 import re
 import secrets
 import signal
 import sys
 
+from compose.demo.company import PAYMENTS, Company
 from compose.demo.screen import Screen
 from compose.demo.story import Interrupted, Outcome, Story
 from compose.stack.errors import StackError
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--name", default="demo", help="of its stack: several may run")
     parser.add_argument("--seed", type=int, help="the same company again")
+    parser.add_argument("--payments", type=int, default=PAYMENTS, help="of its past")
     return parser
 
 
@@ -51,7 +54,8 @@ async def _run(arguments: argparse.Namespace) -> int:
     told = asyncio.Event()
     signals: list[int] = []
     with Screen() as screen:
-        story = Story(place.folder, arguments.seconds, seed, screen, told)
+        company = Company(random.Random(seed), arguments.payments)
+        story = Story(place.folder, arguments.seconds, company, screen, told)
         running = asyncio.create_task(story.run(), name="story")
 
         def on_signal(number: int) -> None:

@@ -45,20 +45,22 @@ class Company:
     """What the demo remembers of the documents it wrote; MongoDB alone has the truth."""
 
     rng: random.Random
+    history: int = PAYMENTS
+    """Payments that it has seen before the demo begins."""
     owners: dict[Any, str] = field(default_factory=dict)
     """By id: the person's name."""
     properties: dict[Any, Document] = field(default_factory=dict)
     payments: dict[Any, Document] = field(default_factory=dict)
 
-    def found(self, payments_count: int = PAYMENTS) -> dict[str, list[Document]]:
+    def found(self) -> dict[str, list[Document]]:
         """The documents of a company that has been at it for years, by collection."""
         users = [self.owner() for _ in range(OWNERS)]
         properties = [self.property() for _ in range(PROPERTIES)]
         now = datetime.now(UTC)
         payments = []
-        for number in range(payments_count):
-            paid = now - timedelta(days=HISTORY_DAYS * (1 - number / payments_count))
-            payments.append(self.payment(paid, legacy=number < payments_count // 10))
+        for number in range(self.history):
+            paid = now - timedelta(days=HISTORY_DAYS * (1 - number / self.history))
+            payments.append(self.payment(paid, legacy=number < self.history // 10))
         return {"users": users, "properties": properties, "payments": payments}
 
     def owner(self) -> Document:

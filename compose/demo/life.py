@@ -12,7 +12,7 @@ from bson import Decimal128, ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from compose.demo.company import PAYMENTS, Company, Document
+from compose.demo.company import Company, Document
 
 RENT_DAY_PAYMENTS = 120
 FIRST_OWNERS_KEPT = 50
@@ -55,9 +55,9 @@ class Life:
             (self._mistype, 1),
         )
 
-    async def found(self, payments_count: int = PAYMENTS) -> int:
+    async def found(self) -> int:
         """Write the whole company; how many documents."""
-        documents = self._company.found(payments_count)
+        documents = self._company.found()
         for collection, rows in documents.items():
             await self._database[collection].insert_many(rows, ordered=False)
         return sum(map(len, documents.values()))

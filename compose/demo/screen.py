@@ -94,6 +94,9 @@ class Screen:
         if time.monotonic() < self._next_plain:
             return
         self._next_plain = time.monotonic() + PLAIN_SECONDS
+        if not picture.written:
+            self.say(f"{picture.rows:,} rows in Postgres")
+            return
         self.say(
             f"written {picture.written:,} ({picture.per_second:.0f}/s), in Postgres "
             f"{picture.arrived:,}, under way {picture.under_way}, lag {picture.lag_seconds:.1f} s, "

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import asyncpg
 from pymongo import AsyncMongoClient
 
-from compose.demo.company import OWNERS, PAYMENTS, PROPERTIES, Company, Document
+from compose.demo.company import OWNERS, PROPERTIES, Company, Document
 from compose.demo.compare import SHOWN_MAX, Comparison, compare
 from compose.demo.daemons import Daemon, run_to_end, stop_all
 from compose.demo.life import Life
@@ -60,12 +59,17 @@ class Story:
     """One run. `told` is set when a person asks for the end; `seconds` None: only then."""
 
     def __init__(
-        self, folder: Path, seconds: float | None, seed: int, screen: Screen, told: asyncio.Event
+        self,
+        folder: Path,
+        seconds: float | None,
+        company: Company,
+        screen: Screen,
+        told: asyncio.Event,
     ) -> None:
         self._seconds = seconds
         self._screen = screen
         self._told = told
-        self._company = Company(random.Random(seed))
+        self._company = company
         self._stack = Stack(folder, _OPTIONS, screen.say)
         environment = {**self._stack.environment, "CDC_BOOK": BOOK}
         self._environment = environment
@@ -125,7 +129,7 @@ class Story:
         """The company as it stands, then our processes, then all of it in the books."""
         self._screen.say(
             f"writing a company into MongoDB: {PROPERTIES} properties, {OWNERS} people, "
-            f"{PAYMENTS:,} payments of five years"
+            f"{self._company.history:,} payments of five years"
         )
         documents, *_ = await asyncio.gather(
             life.found(),

@@ -23,6 +23,7 @@ from compose.stack.names import REPOSITORY, Place
 from schemas.sql import migrations
 
 BOOK, SOURCE, PAYMENTS = "acme", "property", 500
+SMALL = ("--payments", "1000")
 LINEAGE = {"version": b"\1", "topic": "t", "partition": 0, "offset": 1}
 
 
@@ -34,10 +35,10 @@ class Books:
     ) -> None:
         self.mongo = client.get_default_database()
         self.postgres = postgres
-        self.life = Life(client, Company(random.Random(7)))
+        self.life = Life(client, Company(random.Random(7), PAYMENTS))
 
     async def write(self) -> None:
-        await self.life.found(PAYMENTS)
+        await self.life.found()
         for migration in migrations():
             await self.postgres.execute(migration.text)
         async for each in self.mongo.properties.find():
@@ -197,7 +198,7 @@ async def test_a_bounded_demo_ends_with_equal_books_and_leaves_nothing(begin: An
 
 
 async def test_a_demo_whose_rows_are_damaged_fails(begin: Any) -> None:
-    demo = await begin("--for", "5s")
+    demo = await begin("--for", "4s", *SMALL)
     await demo.until("documents are rows")
     (port,) = re.findall(r"PostgreSQL \S+ answers on 127.0.0.1:(\d+)", demo.text)
     connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{port}/ledger")
@@ -216,7 +217,7 @@ async def test_a_demo_whose_rows_are_damaged_fails(begin: Any) -> None:
 
 
 async def test_an_interrupted_demo_compares_and_ends_clean(begin: Any) -> None:
-    demo = await begin()
+    demo = await begin(*SMALL)
     await demo.until("documents are rows")
     await demo.until("in Postgres")
     demo.process.send_signal(signal.SIGINT)
@@ -228,7 +229,7 @@ async def test_an_interrupted_demo_compares_and_ends_clean(begin: Any) -> None:
 
 
 async def test_interrupted_before_there_is_anything_to_compare(begin: Any) -> None:
-    demo = await begin()
+    demo = await begin(*SMALL)
     await demo.until("starting MongoDB")
     demo.process.send_signal(signal.SIGTERM)
     outcome = await demo.end()
@@ -239,7 +240,7 @@ async def test_interrupted_before_there_is_anything_to_compare(begin: Any) -> No
 
 
 async def test_a_second_signal_ends_at_once(begin: Any) -> None:
-    demo = await begin()
+    demo = await begin(*SMALL)
     await demo.until("documents are rows")
     demo.process.send_signal(signal.SIGSTOP)  # both are there before it looks
     demo.process.send_signal(signal.SIGINT)
