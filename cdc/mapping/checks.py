@@ -14,12 +14,13 @@ _ANY_DEPTH = 100  # where rows cannot be read, climbing cannot be judged
 _FORMS = ("str", "int", "dec", "uuid", "date", "bin", "json")
 
 
-def faults(declarations: Sequence[MappingDeclaration]) -> list[Fault]:
+def faults(declarations: Sequence[MappingDeclaration | None]) -> list[Fault]:
     """All of them. Places are keys below the mappings, dotted: ``0.fields.amount.zone``.
 
-    Form (unknown keys, wrong kinds of values) is told by the models themselves.
+    Form (unknown keys, wrong kinds of values) is told by the models themselves: None stands for a
+    mapping that they refused.
     """
-    declared = {str(number): each for number, each in enumerate(declarations)}
+    declared = {str(number): each for number, each in enumerate(declarations) if each is not None}
     found: list[Fault] = []
     for at, declaration in declared.items():
         found += _mapping_faults(declaration, at)

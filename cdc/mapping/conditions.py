@@ -50,28 +50,27 @@ class Conditions:
         return any(accepts(read(scope)) for read, accepts in self._each)
 
     def possible(self, scope: Scope, depth: int) -> bool:
-        """Whether rows below ``scope`` could meet all, going by what can be told up there."""
+        """Whether rows below ``scope``, ``depth`` arrays down, could meet all conditions."""
         return all(
-            accepts(_value(path, scope))
-            for path, accepts in self._paths
-            if self._is_told(path, scope, depth)
+            accepts(reader(path)(scope))
+            for path, accepts in (
+                (self._seen_from(path, scope, depth), accepts) for path, accepts in self._paths
+            )
+            if path is not None
         )
 
-    def _is_told(self, path: Path, scope: Scope, depth: int) -> bool:
+    def _seen_from(self, path: Path, scope: Scope, depth: int) -> Path | None:
+        """The same place as a path from ``scope``; None: it lies below, and cannot be told."""
         if path.climbs or path.position:
-            return self._depth - path.climbs == depth
+            climbs = path.climbs - (self._depth - depth)
+            return path._replace(climbs=climbs) if climbs >= 0 else None
         at: Scope | None = scope
+        climbs = 0
         while at is not None:
             if path.names[0] in at.document:
-                return True
-            at = at.holder
-        return False
-
-
-def _value(path: Path, scope: Scope) -> Any:
-    """The value of a path whose climbs end at ``scope``."""
-    read = reader(path._replace(climbs=0)) if path.climbs else lexical_reader(path)
-    return read(scope)
+                return path._replace(climbs=climbs)
+            at, climbs = at.holder, climbs + 1
+        return None
 
 
 def _is_present(value: Any) -> bool:

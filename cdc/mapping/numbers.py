@@ -22,7 +22,6 @@ _SPECIAL = 3 << 61
 _EXPONENT_SHIFT = 49
 _EXPONENT_MASK = 0x3FFF
 _HIGH_DIGITS_MASK = (1 << 49) - 1
-_DIGITS_MAX = 10**34
 _USUAL = {(_BIAS + exponent) << _EXPONENT_SHIFT: exponent for exponent in range(-12, 0)}
 """The high halves of positive numbers of up to 64 bits with some decimals: nearly all amounts."""
 NOT_FINITE = "is not a finite number"
@@ -42,8 +41,6 @@ def decimal128_text(value: Decimal128) -> str:
         return _rare_decimal128(value)
     digits = low | (high & _HIGH_DIGITS_MASK) << 64
     exponent = (high >> _EXPONENT_SHIFT & _EXPONENT_MASK) - _BIAS
-    if digits >= _DIGITS_MAX:
-        return _rare_decimal128(value)
     text = str(digits)
     if exponent < 0:
         if len(text) <= -exponent:

@@ -174,12 +174,11 @@ def mapped(words: Mapping[str, Any], otherwise: Any) -> Convert:
 
 
 def _word(value: Any) -> str | None:
+    """What stands for the value among the words; None for what cannot."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if type(value) is str:
         return value
-    if isinstance(value, float) and not value.is_integer():
-        return None
     number = double_text(value) if isinstance(value, float) else number_text(value)
     return None if number is None or whole(number) is None else str(whole(number))
 

@@ -1,5 +1,6 @@
 """What a log line may hold, and what it must never show."""
 
+import ast
 import io
 import json
 import logging
@@ -7,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cdc.runtime.log import UnlistedKey, make_log
+from cdc.runtime.log import KEYS, UnlistedKey, make_log
+from tests.test_tidy import LOG_METHODS, LOG_NAMES, dotted, product_trees
 
 
 @pytest.fixture
@@ -120,3 +122,18 @@ def test_logging_does_not_load_the_terminal_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     code = "import cdc.runtime.log, rich.console, rich.pretty; print(rich.console.Console)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_key_that_the_product_logs_is_listed() -> None:
+    faults = [
+        f"{path}:{node.lineno}: {keyword.arg}"
+        for path, tree in product_trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in LOG_METHODS
+        and dotted(node.func.value).split(".")[-1] in LOG_NAMES
+        for keyword in node.keywords
+        if keyword.arg is not None and keyword.arg not in KEYS
+    ]
+    assert not faults, "\n".join(faults)

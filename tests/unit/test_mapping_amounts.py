@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from bson import Decimal128
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cdc.mapping.numbers import decimal128_text, double_text, signs, written
@@ -15,6 +15,13 @@ from tests.mapping_world import mapped, normaliser, reason, refused, row, transa
 
 
 @given(st.integers(0, 10**34 - 1), st.integers(-6176, 6111), st.booleans())
+@example(0, 5, False)
+@example(0, -2, True)
+@example(5, -2, False)
+@example(50, -2, False)
+@example(5, -12, True)
+@example(2**64, -2, False)
+@example(10**34 - 1, 6111, True)
 def test_the_text_of_a_decimal128_is_its_exact_value(
     digits: int, exponent: int, minus: bool
 ) -> None:

@@ -268,6 +268,11 @@ def test_all_faults_are_told_at_once() -> None:
     ]
 
 
+def test_faults_of_form_do_not_hide_the_others() -> None:
+    broken = MappingDeclaration.model_validate(transactions({"amont": "x"}))
+    assert [each.place for each in faults([None, broken])] == ["1.fields.amont"]
+
+
 @pytest.mark.parametrize(
     ("prefixes", "places"),
     [

@@ -169,6 +169,38 @@ def test_conditions_name_elements_and_documents_alike() -> None:
     assert made(world, change("c", document | {"year": 2025})).events == []
 
 
+def test_conditions_on_holders_hide_what_cannot_be_read_below_them() -> None:
+    table = transactions(
+        {}, rows="a[].b[]", where={"^.year": 2026, "^^.org": "acme", "^.#": [0, 1], "kind": "rent"}
+    )
+    world = normaliser(table)
+
+    def op(document: dict[str, Any]) -> list[str]:
+        return [each for each, _ in told(made(world, change("c", {"_id": 1} | document)))]
+
+    rent = {"kind": "rent"}
+    assert op({"org": "acme", "a": [{"year": 2026, "b": [rent, rent]}]}) == ["c", "c"]
+    assert op({"org": "acme", "a": [{"year": 2026, "b": "x"}, {"year": 2025, "b": "x"}]}) == ["!"]
+    assert op({"org": "other", "a": [{"year": 2026, "b": "x"}]}) == []
+    assert op({"org": "other", "a": "x"}) == []
+    assert op({"org": "acme", "a": "x"}) == ["!"]
+    assert op({"org": "acme", "a": [{}, {}, {"year": 2026, "b": [rent]}]}) == []
+
+
+def test_a_row_that_is_undeleted_is_a_new_one() -> None:
+    world = normaliser(LINES | {"deleted_when": {"void": True}})
+    result = made(world, change("u", house(line(1)), house(line(1, void=True))))
+    assert told(result) == [("c", f"{HOUSE}/int:1")]
+    assert value(result.events[0])["before"] is None
+
+
+def test_null_is_an_id_like_any_other() -> None:
+    world = normaliser(ACME)
+    document = pay() | {"_id": None}
+    assert told(made(world, change("c", document, raw_id=None))) == [("c", "json:null")]
+    assert told(made(normaliser(), change("d", raw_id=None)))[0] == ("d", "json:null")
+
+
 OWN_ID = transactions({"id": {"path": ["number", "legacy.no"]}, "amount": "amount"})
 
 

@@ -124,6 +124,12 @@ def test_batches_do_not_change_what_is_made() -> None:
     assert together == alone
 
 
+def test_every_event_has_the_time_of_its_change() -> None:
+    changes = [change("c", NEW)._replace(time_ms=TIME_MS + late) for late in (0, 0, 5, 3)]
+    times = [value(event)["source"]["ts_ms"] for event in made(normaliser(), *changes).events]
+    assert times == [TIME_MS, TIME_MS, TIME_MS + 5, TIME_MS + 3]
+
+
 def test_changes_keep_their_order_and_their_versions() -> None:
     changes = [change("c", NEW, ordinal=0), change("u", NEW, ordinal=1), change("d", raw_id=ID)]
     result = made(normaliser(), *changes)
@@ -256,6 +262,11 @@ def test_an_edited_mapping_has_another_fingerprint(edit: dict[str, Any]) -> None
     edited = normaliser(transactions({}, **edit)).mappings
     assert usual.keys() == edited.keys()
     assert usual != edited
+
+
+def test_a_release_that_changes_nothing_reads_nothing_whole() -> None:
+    """Another value here means that every source is read whole: then it must be meant."""
+    assert prints()[f"payments:{TRANSACTIONS}"] == "cfddca1498f11466fe2f0ef18c10e647"
 
 
 def test_other_words_for_the_same_are_no_edit() -> None:

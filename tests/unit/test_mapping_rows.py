@@ -157,6 +157,12 @@ def test_an_element_that_is_no_document_is_a_dead_letter() -> None:
     ]
 
 
+def test_an_element_that_became_a_document_has_no_old_state() -> None:
+    result = made(normaliser(LINES), change("u", house({"amount": 2}), house("x", amount=5)))
+    assert told(result) == [("u", f"{HOUSE}/#0")]
+    assert value(result.events[0])["before"] is None
+
+
 @pytest.mark.parametrize("document", [{"_id": HOUSE}, {"_id": HOUSE, "lines": None}, house()])
 def test_no_array_no_rows(document: dict[str, Any]) -> None:
     assert made(normaliser(LINES), change("c", document)).events == []
