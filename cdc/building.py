@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cdc.runtime.errors import SettingsError
 from cdc.runtime.retry import Backoff, delay_seconds
-from cdc.runtime.settings_reader import did_you_mean
+from cdc.runtime.settings_reader import Fault, FaultySettings, did_you_mean
 from cdc.settings import Settings
 from schemas.entities import ENTITIES
 from schemas.topics import (
@@ -29,16 +29,36 @@ LOOP_BACKOFF = Backoff()
 CONTROL_BACKOFF = Backoff(first_seconds=1.0, seconds_max=30.0)
 
 
+def require(settings: Settings, *needed: str) -> None:
+    """Raises ``FaultySettings`` for what of kafka, sources, targets is not configured at all."""
+    said = {
+        "kafka": bool(settings.kafka.bootstrap_servers),
+        "sources": bool(settings.sources),
+        "targets": bool(settings.targets),
+    }
+    faults = [Fault(*_MISSING[name]) for name in needed if not said[name]]
+    if faults:
+        raise FaultySettings(faults)
+
+
+_MISSING = {
+    "kafka": (
+        "kafka.bootstrap_servers",
+        "",
+        "is missing",
+        "set it in the configuration, or KAFKA_BOOTSTRAP_SERVERS",
+    ),
+    "sources": ("sources", "", "none is configured", "configure [sources.NAME], or MONGODB_URI"),
+    "targets": ("targets", "", "none is configured", "configure [targets.NAME], or DATABASE_URL"),
+}
+
+
 def kafka_connection(settings: Settings) -> "KafkaConnection":
     """Raises ``SettingsError`` where no brokers are named."""
     from cdc.runtime.kafka import KafkaConnection
 
+    require(settings, "kafka")
     kafka = settings.kafka
-    if not kafka.bootstrap_servers:
-        raise SettingsError(
-            "kafka.bootstrap_servers is missing",
-            hint="set it in the configuration, or KAFKA_BOOTSTRAP_SERVERS",
-        )
     password = kafka.sasl_password
     return KafkaConnection(
         bootstrap_servers=kafka.bootstrap_servers,
@@ -76,11 +96,9 @@ def postgres_target(dsn: str) -> "PostgresTarget":
 
 
 def control_connect(settings: Settings) -> "Connect":
-    """Connections to the control database; raises ``SettingsError`` where there is none."""
+    """Connections to the control database; raises ``FaultySettings`` where there is none."""
     if settings.control_dsn is None:
-        raise SettingsError(
-            "no database is configured", hint="configure [targets.main] dsn, or DATABASE_URL"
-        )
+        raise FaultySettings([Fault(*_MISSING["targets"])])
     return postgres_target(settings.control_dsn).connect
 
 
@@ -93,7 +111,8 @@ def chosen(known: Mapping[str, T], names: Sequence[str], what: str) -> dict[str,
     """Those of these names, or all; raises ``SettingsError`` for a name that is not configured."""
     for name in names:
         if name not in known:
-            raise SettingsError(f"no {what} {name} is configured", hint=did_you_mean(name, known))
+            hint = did_you_mean(name, known) or f"configure [{what}s.{name}]"
+            raise SettingsError(f"no {what} {name} is configured", hint=hint)
     return {name: each for name, each in known.items() if not names or name in names}
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from cdc.app.normalisers import collections_with_images, mongo_normaliser
 from cdc.app.process import Process
-from cdc.building import CONTROL_BACKOFF, backoff_seconds, chosen, control_connect
+from cdc.building import CONTROL_BACKOFF, backoff_seconds, chosen, control_connect, require
 from cdc.kafka_broker import KafkaBroker
 from cdc.mapping.normaliser import Normaliser
 from cdc.ownership import Ownership
@@ -29,6 +29,7 @@ CONTROL_START_SECONDS = 1.0
 
 async def run(settings: Settings, names: Sequence[str], log: Log) -> int:
     """``cdc run``: sources to Kafka until a signal; the exit code. No ``names``: all sources."""
+    require(settings, "kafka", "sources")
     process = Process(settings, log)
     control = Control() if settings.control_dsn else None
     runners = [
@@ -37,7 +38,7 @@ async def run(settings: Settings, names: Sequence[str], log: Log) -> int:
         if type(source) in _BUILDERS or _told_unbuilt(name, source.type, log)
     ]
     if not runners:
-        raise SettingsError("no source to run", hint="configure [sources.NAME], or MONGODB_URI")
+        raise SettingsError("no source to run", hint="see the warnings above")
     for runner in runners:
         process.services.add(f"source {runner.source}", runner.run)
     if control is not None:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from cdc.app.process import Process
-from cdc.building import chosen, control_connect, partitions, postgres_target
-from cdc.runtime.errors import SettingsError, Unfit
+from cdc.building import chosen, control_connect, partitions, postgres_target, require
+from cdc.runtime.errors import Unfit
 from cdc.runtime.health import Condition
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.log import Log
@@ -20,15 +20,12 @@ from schemas.entities import ENTITIES
 
 async def consume(settings: Settings, names: Sequence[str], log: Log) -> int:
     """``cdc consume``: Kafka to Postgres until a signal; the exit code."""
+    require(settings, "kafka", "targets")
     process = Process(settings, log)
     consumers = {
         name: _consumer(process, name, target)
         for name, target in chosen(settings.targets, names, "target").items()
     }
-    if not consumers:
-        raise SettingsError(
-            "no target to consume for", hint="configure [targets.NAME], or DATABASE_URL"
-        )
     for name, consumer in consumers.items():
         process.services.add(f"consumer {name}", _checked(process, name, consumer))
 

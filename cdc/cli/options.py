@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdc.cli.output import Output, exit_code
+from cdc.runtime.settings_reader import FaultySettings
 
 if TYPE_CHECKING:
     from cdc.settings import Settings
@@ -50,16 +51,27 @@ def common(config: Path | None, as_json: bool, debug: bool, flags: list[str] | N
 
 
 Work = Callable[["Settings", Output], Awaitable[int]]
+TellFaults = Callable[[FaultySettings, Output], None]
 
 
-def execute(options: Common, work: Work, *, watches_signals: bool = False) -> None:
+def execute(
+    options: Common,
+    work: Work,
+    *,
+    watches_signals: bool = False,
+    tell_faults: TellFaults | None = None,
+) -> None:
     """Runs a command to its end and exits with its code.
 
     ``watches_signals``: the command drains by itself. Otherwise a signal cancels it: 130 or 143.
+    ``tell_faults``: its own way to tell what is wrong with the settings.
     """
     output = Output(as_json=options.as_json)
     try:
         code = _run(options, work, output, watches_signals)
+    except FaultySettings as faulty:
+        (tell_faults or _tell_faults)(faulty, output)
+        code = faulty.exit_code
     except Exception as error:  # noqa: BLE001 - the last line of defence: a person reads this
         if options.debug:
             output.say("".join(traceback.format_exception(error)).rstrip())
@@ -68,13 +80,27 @@ def execute(options: Common, work: Work, *, watches_signals: bool = False) -> No
     raise typer.Exit(code)
 
 
+def _tell_faults(faulty: FaultySettings, output: Output) -> None:
+    output.error(faulty)
+
+
 def _run(options: Common, work: Work, output: Output, watches_signals: bool) -> int:
     settings = options.settings()
     if watches_signals:
-        return asyncio.run(_awaited(work(settings, output)))
+        return _run_daemon(work(settings, output))
     if not options.debug:  # what libraries say is in our errors, in words for a person
         logging.getLogger().addHandler(logging.NullHandler())
     return asyncio.run(_until_signalled(work(settings, output)))
+
+
+def _run_daemon(work: Awaitable[int]) -> int:
+    """Closes the loop only where nothing is left in it: closing waits for tasks that do not end."""
+    runner = asyncio.Runner()
+    try:
+        return runner.run(_awaited(work))
+    finally:
+        if not asyncio.all_tasks(runner.get_loop()):
+            runner.close()
 
 
 async def _awaited(work: Awaitable[int]) -> int:

@@ -6,11 +6,12 @@ from typing import Any
 
 import orjson
 
-from cdc.runtime.errors import LedgerError
+from cdc.runtime.errors import LedgerError, Unavailable
 from cdc.runtime.settings_reader import FaultySettings, environment, without_password
 
 _COLOURS = {"pass": 32, "ok": 32, "warn": 33, "fail": 31, "error": 31}
 _ESCAPE = "\x1b["
+UNREACHED = "start it or correct its address; `cdc check` tells more"
 
 
 class Output:
@@ -83,7 +84,8 @@ def described(error: BaseException) -> list[dict[str, str]]:
     if isinstance(error, LedgerError):
         where = " ".join(filter(None, (error.operation, error.subject, error.position)))
         message = f"{where}: {error.message}" if where else error.message
-        return [{"message": without_password(message), "fix": error.hint}]
+        fix = error.hint or (UNREACHED if isinstance(error, Unavailable) else "")
+        return [{"message": without_password(message), "fix": fix}]
     text = without_password(f"{type(error).__name__}: {error}".rstrip(": "))
     return [{"message": f"unexpected {text}", "fix": "--debug shows where it comes from"}]
 

@@ -7,6 +7,7 @@ import typer
 
 from cdc.cli.options import Config, Debug, Json, Set, common, execute
 from cdc.cli.output import Output, table
+from cdc.runtime.settings_reader import FaultySettings
 
 if TYPE_CHECKING:
     from cdc.settings import Settings
@@ -110,7 +111,24 @@ def check(
         output.result(found.document(), lambda: found.lines(output.outcome))
         return found.exit_code
 
-    execute(common(config, as_json, debug, settings), work)
+    execute(common(config, as_json, debug, settings), work, tell_faults=_failed_settings)
+
+
+def _failed_settings(faulty: FaultySettings, output: Output) -> None:
+    """Faults of the settings, as checks that failed."""
+    checks = [
+        {
+            "name": "configuration",
+            "subject": each.place,
+            "outcome": "fail",
+            "detail": f"{each.value}: {each.reason}" if each.value else each.reason,
+            "fix": each.fix,
+        }
+        for each in faulty.faults
+    ]
+    document = {"ok": False, "checks": checks, "mappings": []}
+    fail = output.outcome("fail")
+    output.result(document, lambda: [f"{fail}  configuration  {each}" for each in faulty.faults])
 
 
 def status(

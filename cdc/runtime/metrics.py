@@ -31,7 +31,8 @@ class Metrics:
     """The metrics of one process. Label sets that are known are there from the start, at 0."""
 
     def __init__(self, version: str) -> None:
-        disable_created_metrics()  # a second series for each, that nobody asks for
+        # A second series for each counter, that nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

@@ -69,5 +69,6 @@ def _of(error: PyMongoError, operation: str, subject: str, *, at_open: bool) -> 
 
 
 def _first_line(error: PyMongoError) -> str:
-    """What the server said, without the whole reply that the driver appends."""
-    return str(error).split(", full error:", 1)[0].splitlines()[0][:300]
+    """What the server said, without all that the driver appends."""
+    text = str(error).split(", full error:", 1)[0].split(" (configured timeouts:", 1)[0]
+    return text.splitlines()[0][:300]
