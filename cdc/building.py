@@ -11,13 +11,7 @@ from cdc.runtime.retry import Backoff, delay_seconds
 from cdc.runtime.settings_reader import Fault, FaultySettings, did_you_mean
 from cdc.settings import Settings
 from schemas.entities import ENTITIES
-from schemas.topics import (
-    ENTITY_PARTITIONS,
-    Topic,
-    cursors_topic,
-    dead_letters_topic,
-    entity_topic,
-)
+from schemas.topics import ENTITY_PARTITIONS, Topic
 
 if TYPE_CHECKING:
     from cdc.runtime.kafka import KafkaConnection
@@ -80,12 +74,9 @@ def partitions(settings: Settings) -> dict[str, int]:
 
 def declared_topics(settings: Settings) -> list[Topic]:
     """Every topic, as it must be."""
-    prefix = settings.kafka.topic_prefix
-    return [
-        *(entity_topic(prefix, entity, count) for entity, count in partitions(settings).items()),
-        cursors_topic(prefix),
-        dead_letters_topic(prefix),
-    ]
+    from cdc.topics import declared_topics as declared
+
+    return declared(settings.kafka.topic_prefix, ENTITIES, settings.kafka.partitions)
 
 
 def postgres_target(dsn: str) -> "PostgresTarget":

@@ -26,6 +26,8 @@ from schemas.topics import (
 )
 
 CURSORS, DEAD_LETTERS = "cursors", "dead_letters"
+NAMES_MAX = 3
+"""So many missing topics are named in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,22 @@ async def bring_up(
 
 
 async def require(connection: KafkaConnection, topics: Sequence[Topic]) -> None:
-    """Raises ``Unfit`` that tells every difference; what a start needs."""
+    """Raises ``Unfit`` (several as a group) for what is missing or differs; what a start needs."""
     found = await differences(connection, topics)
-    if found:
-        raise Unfit("; ".join(map(str, found)), operation="check topics")
+    missing = [each.topic for each in found if each.found is None]
+    errors = [
+        Unfit(
+            f"{each.what} is {each.found}, not {each.declared}", subject=each.topic, hint=each.fix
+        )
+        for each in found
+        if each.found is not None
+    ]
+    if missing:
+        names = ", ".join(missing[:NAMES_MAX]) + (", …" if len(missing) > NAMES_MAX else "")
+        reason = f"{len(missing)} of {len(topics)} topics do not exist: {names}"
+        errors.append(Unfit(reason, operation="check topics", hint="run `cdc topics`"))
+    if errors:
+        raise errors[0] if len(errors) == 1 else ExceptionGroup("topics are unfit", errors)
 
 
 def _compared(

@@ -2,20 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 
 from cdc import __version__, topics
 from cdc.building import declared_topics, instance_name, kafka_connection
-from cdc.runtime.errors import Unfit
 from cdc.runtime.health import Conditions, HealthServer, Pulse
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.log import Log
 from cdc.runtime.metrics import CONTENT_TYPE, Metrics
 from cdc.runtime.services import Services
 from cdc.settings import Settings, listen_address
-from schemas.topics import Topic
-
-NAMES_MAX = 3
 
 
 class Process:
@@ -34,7 +30,7 @@ class Process:
     def topics_fit(self) -> Awaitable[None]:
         """Asked once, beside everything else that takes its time at the start."""
         if self._topics_fit is None:
-            asking = require_topics(self.connection, declared_topics(self.settings))
+            asking = topics.require(self.connection, declared_topics(self.settings))
             self._topics_fit = asyncio.create_task(asking, name="check topics")
             self._topics_fit.add_done_callback(lambda task: task.cancelled() or task.exception())
         return asyncio.shield(self._topics_fit)
@@ -63,22 +59,3 @@ class Process:
                 await server.stop()
         self.log.info("stopped", outcome="drained" if code == 0 else "cut short")
         return code
-
-
-async def require_topics(connection: KafkaConnection, declared: Sequence[Topic]) -> None:
-    """Raises ``Unfit`` (several as a group) for topics that are missing or not as declared."""
-    found = await topics.differences(connection, declared)
-    missing = [each.topic for each in found if each.found is None]
-    errors = [
-        Unfit(
-            f"{each.what} is {each.found}, not {each.declared}", subject=each.topic, hint=each.fix
-        )
-        for each in found
-        if each.found is not None
-    ]
-    if missing:
-        names = ", ".join(missing[:NAMES_MAX]) + (", …" if len(missing) > NAMES_MAX else "")
-        reason = f"{len(missing)} of {len(declared)} topics do not exist: {names}"
-        errors.append(Unfit(reason, hint="run `cdc topics`"))
-    if errors:
-        raise errors[0] if len(errors) == 1 else ExceptionGroup("topics are unfit", errors)
