@@ -9,12 +9,13 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from bench import backlog, steady
 from bench.bed import Bed
 from bench.machine import described, require_durable
-from bench.report import medians, show, write
+from bench.report import RESULTS, medians, show, write
 from compose.stack.errors import StackError
 from compose.stack.names import Place
 
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; medians are shown")
     parser.add_argument("--profile", action="store_true", help="both processes under cProfile")
     parser.add_argument("--name", default="bench", help="of its stack")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON goes")
     return parser
 
 
@@ -72,7 +74,7 @@ async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> in
     bed = Bed(place.folder, say, arguments.profile)
     try:
         await bed.start()
-        await require_durable(bed.stack)
+        await require_durable(bed.stack.postgres.uri)
         description = await described(bed.stack)
         runs: dict[str, list[dict[str, Any]]] = {}
         failed = 0
@@ -85,15 +87,15 @@ async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> in
                     failed += 1
                     print(f"error: {name}: {error}", file=sys.stderr, flush=True)
         results = {name: medians(each) for name, each in runs.items() if each}
-        await require_durable(bed.stack)
+        await require_durable(bed.stack.postgres.uri)
     finally:
         await bed.stack.delete()
     show(results)
     if arguments.profile:
         say("profiles are in .stack/profile-*; these figures are not worth keeping")
     else:
-        path = write(results, runs, description | {"repeat": arguments.repeat})
-        say(f"written: {path.relative_to(place.root.parent)}")
+        description["repeat"] = arguments.repeat
+        say(f"written: {write(arguments.results, results, runs, description).name}")
     return 3 if failed else 0
 
 

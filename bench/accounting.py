@@ -11,6 +11,8 @@ from pathlib import Path
 
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
+_UTIME, _CSTIME = 11, 14
+"""Among the numbers behind the program's name; between them stand stime and cutime."""
 SAMPLE_SECONDS = 0.1
 MIB = 1024 * 1024
 
@@ -18,12 +20,11 @@ Cpu = dict[str, float]
 """CPU seconds by stage."""
 
 
-def cpu_seconds(pid: int, *, reaped: bool = True) -> float:
-    """User and system time of the process; with `reaped` also of its children that have ended."""
+def cpu_seconds(pid: int) -> float:
+    """User and system time of the process and of its children that have ended."""
     text = (_PROC / str(pid) / "stat").read_text()
     numbers = text.rpartition(")")[2].split()
-    first, last = 11, 15 if reaped else 13  # utime stime cutime cstime
-    return sum(map(int, numbers[first:last])) * _TICK_SECONDS
+    return sum(map(int, numbers[_UTIME : _CSTIME + 1])) * _TICK_SECONDS
 
 
 def family_cpu_seconds(pid: int, without: int = 0) -> float:

@@ -135,15 +135,20 @@ async def _measured(field: Field, events: int, since: datetime) -> Result:
     if not await field.postgres.fetchval(_SUMS):
         raise StackError("the balances are not the sums over the rows", "do not trust this run")
     await field.stop()
-    return {
+    measured = {
         "events": events,
         "seconds": times.last - began,
         "first_row_seconds": times.first - began,
         "events_per_second": events / (times.last - began),
-        "steady_events_per_second": events * (1 - STEADY_FROM) / (times.last - times.steady),
         "cpu_us": _per_event(samples, events, began, times.last),
-        "steady_cpu_us": _per_event(samples, events * (1 - STEADY_FROM), times.steady, times.last),
         "peak_rss_mib": {stage: peak / MIB for stage, peak in rss.items()},
+    }
+    if times.last == times.steady:  # all in one transaction
+        return measured
+    counted = events * (1 - STEADY_FROM)
+    return measured | {
+        "steady_events_per_second": counted / (times.last - times.steady),
+        "steady_cpu_us": _per_event(samples, counted, times.steady, times.last),
     }
 
 

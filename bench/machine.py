@@ -27,9 +27,9 @@ WHERE source NOT IN ('default', 'client', 'override') ORDER BY name
 """
 
 
-async def require_durable(stack: Stack) -> None:
+async def require_durable(dsn: str) -> None:
     """StackError unless PostgreSQL itself says that what it commits survives a power cut."""
-    connection = await asyncpg.connect(stack.postgres.uri)
+    connection = await asyncpg.connect(dsn)
     try:
         said = {name: await connection.fetchval(f"SHOW {name}") for name in DURABLE}
     finally:

@@ -14,7 +14,7 @@ from bench.bed import STAGES
 from bench.figures import FIGURES
 
 Result = dict[str, Any]
-FOLDER = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results"
 _STYLES = {"stretch": "bold green", "goal": "green", "missed": "bold red"}
 _WIDTH = 118
 
@@ -23,7 +23,8 @@ def medians(runs: Sequence[Any]) -> Any:
     """The median of each number over several results of one shape."""
     first = runs[0]
     if isinstance(first, dict):
-        return {name: medians([run[name] for run in runs]) for name in first}
+        shared = [name for name in first if all(name in run for run in runs)]
+        return {name: medians([run[name] for run in runs]) for name in shared}
     if isinstance(first, int | float):
         return median(runs)
     return first
@@ -36,11 +37,11 @@ def show(results: Result, console: Console | None = None) -> None:
     console.print(_stages(results))
 
 
-def write(results: Result, runs: Result, description: Result) -> Path:
+def write(folder: Path, results: Result, runs: Result, description: Result) -> Path:
     """Write the medians, the single runs and the machine as JSON; where it stands."""
-    FOLDER.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     now = datetime.now(UTC)
-    path = FOLDER / f"{now:%Y-%m-%dT%H%M%SZ}.json"
+    path = folder / f"{now:%Y-%m-%dT%H%M%SZ}.json"
     document = {
         "date": now.isoformat(timespec="seconds"),
         **description,

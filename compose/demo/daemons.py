@@ -2,22 +2,18 @@
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGTERM
 
-import httpx
-
 from compose.stack.errors import StackError, log_tail
 from compose.stack.names import REPOSITORY
 from compose.stack.ports import LOOPBACK, free_port
-from compose.stack.process import Child, until
+from compose.stack.process import Child
 
 CDC = REPOSITORY / ".venv" / "bin" / "cdc"
 COMMAND_SECONDS_MAX = 60.0
-READY_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 _INHERITED = ("PATH", "HOME", "LANG")
 
@@ -47,11 +43,10 @@ class Daemon:
     ) -> None:
         self.verb = verb
         self.log = log
-        self.port = free_port()
         self.started_at = 0.0
         """Unix seconds just before the process was made."""
         listen = "CDC_HTTP__LISTEN" if verb == "run" else "CDC_HTTP__CONSUMER_LISTEN"
-        self._environment = {**environment, listen: f"{LOOPBACK}:{self.port}"}
+        self._environment = {**environment, listen: f"{LOOPBACK}:{free_port()}"}
         self._environment["CDC_INSTANCE"] = f"{log.parent.name}-{verb}"
         self._words = words
         self._child: Child | None = None
@@ -62,33 +57,9 @@ class Daemon:
         return self._child.pid if self._child and self._child.exit_code is None else None
 
     def start(self) -> None:
-        """Start the process; it is not ready yet."""
+        """Start the process; returns at once."""
         self.started_at = time.time()
         self._child = Child(command([*self._words, self.verb], self._environment), self.log)
-
-    async def ready(self) -> None:
-        """Return when it says that it is ready."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-
-            async def answers() -> bool:
-                self.check()
-                try:
-                    reply = await client.get(f"http://{LOOPBACK}:{self.port}/readyz")
-                except httpx.HTTPError:
-                    return False
-                return reply.status_code == httpx.codes.OK
-
-            await until(answers, READY_SECONDS_MAX, f"`cdc {self.verb}` becoming ready")
-
-    async def metrics(self) -> dict[str, float]:
-        """Its metrics as `name{labels}` → value; empty when it does not answer."""
-        try:
-            async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
-                reply = await client.get(f"http://{LOOPBACK}:{self.port}/metrics")
-        except httpx.HTTPError:
-            return {}
-        found = re.findall(r"^([a-z_]+(?:\{.*\})?) (\S+)", reply.text, re.MULTILINE)
-        return {name: float(value) for name, value in found}
 
     def check(self) -> None:
         """StackError when the process ended though nobody asked it to."""
