@@ -5,9 +5,8 @@ makes zombies, double deliveries and doubtful commits harmless.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 
 from cdc.runtime.errors import Fenced
 from cdc.runtime.postgres import Connection, transaction
@@ -20,6 +19,7 @@ from schemas.sql import query
 
 COPY_ROWS_MIN = 200
 """From this many rows on, COPY and a staging table are cheaper than arrays."""
+COPY_PIECE_ROWS = 500
 TURN_LOCK = 0x6C656467
 """Advisory lock of those who write tables with sums kept over them."""
 
@@ -112,9 +112,7 @@ class Writer:
 
     async def _copy(self, projection: Projection, rows: Sequence[Row]) -> None:
         await self._connection.copy_to_table(
-            statements.stage_table(projection),
-            schema_name="pg_temp",
-            source=BytesIO(copy_text(rows)),
+            statements.stage_table(projection), schema_name="pg_temp", source=_copied(rows)
         )
 
     async def _count_newer(self, projection: Projection, rows: Sequence[Row]) -> int:
@@ -134,6 +132,12 @@ def arrays(rows: Sequence[Row]) -> list[list[str | None]]:
 def copy_text(rows: Sequence[Row]) -> bytes:
     """The rows in the text format of COPY."""
     return "\n".join([*[row.line() for row in rows], ""]).encode()
+
+
+async def _copied(rows: Sequence[Row]) -> AsyncIterator[bytes]:
+    """In pieces: Postgres reads the first while the next is made."""
+    for start in range(0, len(rows), COPY_PIECE_ROWS):
+        yield copy_text(rows[start : start + COPY_PIECE_ROWS])
 
 
 async def take_turn(connection: Connection, *projections: Projection) -> None:

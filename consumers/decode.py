@@ -4,7 +4,7 @@ One decoder an entity, built from its columns once. What does not decode is told
 never raised: one bad record must not hold up its neighbours.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -21,7 +21,7 @@ SCHEMA_HEADER = "schema"
 HASH_FIELD = "hashed"
 HASH_DIGITS = 64
 VERSION_DIGITS = 2 * VERSION_BYTES
-OPS = frozenset("curd")
+Op = Literal["c", "u", "r", "d"]
 
 _WIRE_TYPES: dict[Kind, Any] = {Kind.BOOL: bool, Kind.INT: int, Kind.JSON: msgspec.Raw}
 
@@ -33,7 +33,9 @@ class _Key(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Source(msgspec.Struct, gc=False):
-    change_version: str
+    change_version: Annotated[
+        str, msgspec.Meta(min_length=VERSION_DIGITS, max_length=VERSION_DIGITS)
+    ]
     ts_ms: int
 
 
@@ -67,7 +69,11 @@ def content_type(entity: Entity) -> type[msgspec.Struct]:
     fields: list[Any] = []
     for column in entity.columns:
         wire = _WIRE_TYPES.get(column.kind, str)
-        fields.append((column.name, wire) if column.required else (column.name, wire | None, None))
+        if column.required:
+            fields.append((column.name, wire))
+        else:  # undecoded JSON takes a null as it is, and must not be in a union
+            optional = wire if wire is msgspec.Raw else wire | None
+            fields.append((column.name, optional, None))
     if entity.hashed:
         fields.append((HASH_FIELD, str | None, msgspec.field(default=None, name="(header)")))
     return msgspec.defstruct(f"{entity.model.__name__}Content", fields, kw_only=True, gc=False)
@@ -79,7 +85,7 @@ class Decoder:
     def __init__(self, entity: Entity) -> None:
         content = content_type(entity)
         event = msgspec.defstruct(
-            "Event", [("op", str), ("source", _Source), ("after", content | None, None)], gc=False
+            "Event", [("op", Op), ("source", _Source), ("after", content | None, None)], gc=False
         )
         self.replaced_texts = 0
         """Rows in which a character that Postgres cannot hold was replaced, so far."""
@@ -119,16 +125,13 @@ class Decoder:
                 hashed = header.decode("ascii", "replace")
         try:
             event: Any = self._decode(value)
-            source = event.source
+            source, after = event.source, event.after
             version = bytes.fromhex(source.change_version)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise Unreadable("not an event", str(error)) from None
-        if len(version) != VERSION_BYTES or len(source.change_version) != VERSION_DIGITS:
-            raise Unreadable("version", f"not {VERSION_DIGITS} hex digits")
-        op, after = event.op, event.after
-        deleted = op == "d"
-        if deleted == (after is not None) or op not in OPS:
-            raise Unreadable("not an event", f"op {op!r} with {'an' if after else 'no'} after")
+        deleted = after is None
+        if len(version) != VERSION_BYTES or deleted is not (event.op == "d"):
+            raise Unreadable("not an event", "its version, op and after do not go together")
         if len(value) > EVENT_BYTES_MAX:
             raise Unreadable("too large", f"{len(value)} bytes, allowed are {EVENT_BYTES_MAX}")
         if deleted:
@@ -137,9 +140,15 @@ class Decoder:
             content = self._unknown
         else:
             for name, convert in self._converts:
-                setattr(after, name, convert(getattr(after, name)))
+                told = getattr(after, name)
+                if told is not None:
+                    setattr(after, name, convert(told))
             if self._hashed:
-                after.hashed = self._checked_hash(after, key, hashed)
+                if hashed is None:  # of a deleted row's last content, or not of ours
+                    hashed = self._hash(after, key)
+                elif len(hashed) != HASH_DIGITS:
+                    raise Unreadable("hash", f"{HASH_HEADER} is not {HASH_DIGITS} hex digits")
+                after.hashed = hashed
             content = msgspec.structs.astuple(after)
         plain = BACKSLASH not in value and BACKSLASH not in (record.key or b"")
         known = after is not None
@@ -154,14 +163,6 @@ class Decoder:
             row.key = (book, source, row_id)
             row.content = tuple(part if part is None else text(part) for part in row.content)
         return row
-
-    def _checked_hash(self, after: Any, key: Key, hashed: str | None) -> str:
-        """That of the header; where there is none (a deleted row's last content), our own."""
-        if hashed is None:
-            return self._hash(after, key)
-        if len(hashed) != HASH_DIGITS:
-            raise Unreadable("hash", f"{HASH_HEADER} is not {HASH_DIGITS} hex digits")
-        return hashed
 
     def _before(self, value: bytes) -> msgspec.Struct | None:
         """The last content a delete tells, where it tells one."""

@@ -19,9 +19,9 @@ from schemas.topics import (
 class ConsumerLimits:
     """Sizes and times, each with its unit in its name."""
 
-    poll_events_max: int = 4_000
-    fetch_bytes_max: int = 8 * 1024 * 1024
-    partition_fetch_bytes_max: int = 1024 * 1024
+    poll_events_max: int = 2_000
+    fetch_bytes_max: int = 2 * 1024 * 1024
+    partition_fetch_bytes_max: int = 512 * 1024
     fetch_wait_ms: int = 500
     poll_wait_ms: int = 1_000
     session_timeout_ms: int = 6_000

@@ -53,8 +53,8 @@ async def test_broken_records_are_parked_and_their_neighbours_applied(world: Wor
             broken(op="x"),
             broken(op="d"),
             broken(after=None),
+            broken(source=source | {"change_version": "00"}),
         ],
-        "version": [broken(source=source | {"change_version": "00"})],
         "schema": [
             Told(TRANSACTIONS, key, good.value, (("schema", b"accounting.transactions/9"),))
         ],
