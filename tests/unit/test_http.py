@@ -51,7 +51,10 @@ async def server(
 ) -> AsyncIterator[HttpClient]:
     """A server on the loopback that reads a request's head and then follows ``script``."""
 
+    served: set[asyncio.Task[Any] | None] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.add(asyncio.current_task())
         try:
             await reader.readuntil(b"\r\n\r\n")
             await script(writer)
@@ -74,6 +77,10 @@ async def server(
     finally:
         await client.close()
         listener.close()
+        tasks = [task for task in served if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def reply(
