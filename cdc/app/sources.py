@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from cdc.app import jobs
 from cdc.app.normalisers import collections_with_images, mongo_normaliser
 from cdc.app.process import Process
 from cdc.building import CONTROL_BACKOFF, backoff_seconds, chosen, control_connect, require
@@ -43,6 +44,7 @@ async def run(settings: Settings, names: Sequence[str], log: Log) -> int:
         process.services.add(f"source {runner.source}", runner.run)
     if control is not None:
         process.services.add("control", _control(process, runners, control))
+        process.services.add("jobs", jobs.service(process))
 
     def conditions() -> dict[str, Condition]:
         found = {f"source {each.source}": each.condition() for each in runners}

@@ -6,6 +6,7 @@ import typer
 
 from cdc import __version__
 from cdc.cli.daemons import consume, run
+from cdc.cli.jobs import jobs
 from cdc.cli.letters import dead_letters
 from cdc.cli.repairs import replay, resync
 from cdc.cli.upkeep import check, migrate, status, topics
@@ -40,3 +41,4 @@ def root(
 for command in (run, consume, migrate, topics, check, status, resync, replay):
     app.command()(command)
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(jobs, name="jobs")
