@@ -14,7 +14,6 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import bson
 from bson import Timestamp
 from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -23,7 +22,8 @@ from pymongo.errors import PyMongoError
 from cdc.runtime.errors import Gap, Unavailable
 from cdc.sources.mongo_events import DECODE_EVENTS, UNREADABLE, EventReader, token_position
 from cdc.sources.mongo_faults import EVENT_TOO_LARGE, is_code, mapped
-from cdc.sources.mongo_pages import RAW, Pages, id_bytes, portable, token_of
+from cdc.sources.mongo_pages import RAW, Pages, id_key, portable, token_of
+from cdc.sources.mongo_reply import Reply, take_apart
 from cdc.sources.mongo_server import ensure_images, verify
 from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream
 
@@ -150,7 +150,7 @@ class MongoSource:
             if ahead.done() and not ahead.cancelled():
                 ahead.exception()
 
-    async def _reply(self, wait_seconds: float) -> tuple[RawBSONDocument, int]:
+    async def _reply(self, wait_seconds: float) -> tuple[Reply, int]:
         """The next reply, and the count of its request. The one sent ahead, if there is one."""
         if self._ahead is None:
             self._send_ahead(wait_seconds)
@@ -158,7 +158,7 @@ class MongoSource:
         task, asked = self._ahead, self._asked
         reply = await asyncio.shield(task)
         self._ahead = None
-        return reply, asked
+        return take_apart(reply), asked
 
     def _send_ahead(self, wait_seconds: float) -> None:
         self._asked += 1
@@ -179,14 +179,13 @@ class MongoSource:
                 if self._lean or not is_code(error, EVENT_TOO_LARGE):
                     raise
                 reply, asked = await self._lean_reply(wait_seconds)
-        cursor = reply["cursor"]
-        events: list[RawBSONDocument] = cursor["nextBatch"]
-        token = bson.decode(cursor["postBatchResumeToken"].raw)
-        full = len(events) >= REPLY_EVENTS_MAX or len(reply.raw) > REPLY_BYTES_FULL or self._lean
+        events, token = reply.documents, reply.token
+        assert token is not None, "a change stream's reply has a token"
+        full = len(events) >= REPLY_EVENTS_MAX or reply.size > REPLY_BYTES_FULL or self._lean
         if self._lean and events:
             self._forgo_images(events)
             await self._leave_lean(token)
-        elif cursor["id"]:
+        elif reply.cursor:
             self._send_ahead(wait_seconds)
             if full:
                 await asyncio.sleep(SEND_AHEAD_SECONDS)
@@ -206,11 +205,11 @@ class MongoSource:
         ordinal = self._reader.ordinal_at(position)
         self._place = Checkpoint(portable(token), position, ordinal, full, asked)
         yield self._place
-        if not cursor["id"]:  # an invalidate ends the cursor; startAfter goes on behind it
+        if not reply.cursor:  # an invalidate ends the cursor; startAfter goes on behind it
             with mapped("reopen change stream", subject=self.name):
                 await self._aggregate(token)
 
-    async def _lean_reply(self, wait_seconds: float) -> tuple[RawBSONDocument, int]:
+    async def _lean_reply(self, wait_seconds: float) -> tuple[Reply, int]:
         """The event above 16 MiB by itself, without images: its document is looked up."""
         self._ahead = None
         self._lean = True
@@ -218,9 +217,9 @@ class MongoSource:
         await self._aggregate(token_of(self._standing.token))
         return await self._reply(wait_seconds)
 
-    def _forgo_images(self, events: list[RawBSONDocument]) -> None:
+    def _forgo_images(self, events: list[bytes]) -> None:
         """Where documents are compared before and after, only a whole read can replace these."""
-        collections = {event["ns"].get("coll") for event in events}
+        collections = {RawBSONDocument(event)["ns"].get("coll") for event in events}
         without = sorted(collections & set(self._images))
         if without:
             raise Gap(
@@ -250,7 +249,7 @@ class MongoSource:
             wanted = [changes[index].id for index in indexes]
             found = await self._opened_pages.newest(collection, wanted, newest)
             for index in indexes:
-                key = id_bytes(changes[index].id)
+                key = id_key(changes[index].id)
                 fault = UNREADABLE if key in found and found[key] is None else None
                 changes[index] = changes[index]._replace(after=found.get(key), fault=fault)
         return [change for change in changes if not _lacks_document(change)]

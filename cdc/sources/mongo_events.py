@@ -24,6 +24,7 @@ DECODE: CodecOptions[dict[str, Any]] = CodecOptions(
     unicode_decode_error_handler="surrogateescape",
     uuid_representation=UuidRepresentation.STANDARD,
 )
+_RAW: CodecOptions[RawBSONDocument] = DECODE.with_options(document_class=RawBSONDocument)
 DECODE_EVENTS = 100
 """Decoding more at once leaves the CPU's cache: 3.8 us an event at 100, 7.0 at 5,000."""
 UNREADABLE = "the document cannot be decoded"
@@ -58,7 +59,7 @@ class EventReader:
         """The last ordinal given out at ``position``; -1: none."""
         return self._ordinal if position == self._position else -1
 
-    def read(self, events: Sequence[RawBSONDocument]) -> tuple[list[Change], list[Notice]]:
+    def read(self, events: Sequence[bytes]) -> tuple[list[Change], list[Notice]]:
         """The changes of watched collections in order, and what happened to collections."""
         changes: list[Change] = []
         notices: list[Notice] = []
@@ -90,9 +91,9 @@ class EventReader:
             )
         return changes, notices
 
-    def _decode(self, events: Sequence[RawBSONDocument]) -> list[dict[str, Any]]:
+    def _decode(self, events: Sequence[bytes]) -> list[dict[str, Any]]:
         try:
-            return bson.decode_all(b"".join([event.raw for event in events]), DECODE)
+            return bson.decode_all(b"".join(events), DECODE)
         except (BSONError, RecursionError):
             return [_decode_one(event) for event in events]
 
@@ -109,45 +110,59 @@ class EventReader:
             return []
         return [Notice(f"{operation} seen in the stream", tuple(sorted(touched)), position)]
 
-    def rows(self, collection: str, rows: Sequence[RawBSONDocument], at: int) -> list[Change]:
+    def rows(self, collection: str, rows: Sequence[bytes], at: int) -> list[Change]:
         """Rows of a whole read at ``at``: they hold everything up to and including it."""
         time_ms = (at >> 32) * 1000
-        try:
-            documents = bson.decode_all(b"".join([row.raw for row in rows]), DECODE)
-        except (BSONError, RecursionError):
-            return [_row(collection, row, at, time_ms) for row in rows]
         return [
-            Change(collection, "r", document["_id"], None, document, at, ORDINAL_MAX, time_ms)
-            for document in documents
+            Change(
+                collection,
+                "r",
+                raw_id,
+                None,
+                document,
+                at,
+                ORDINAL_MAX,
+                time_ms,
+                UNREADABLE if document is None else None,
+            )
+            for raw_id, document in decoded(rows)
         ]
 
 
-def _row(collection: str, row: RawBSONDocument, at: int, time_ms: int) -> Change:
+def decoded(rows: Sequence[bytes]) -> list[tuple[Any, dict[str, Any] | None]]:
+    """Documents with their ``_id``; None for one that cannot be decoded."""
     try:
-        document = bson.decode(row.raw, DECODE)
+        return [(each["_id"], each) for each in bson.decode_all(b"".join(rows), DECODE)]
     except (BSONError, RecursionError):
-        key = _readable(row, "_id")
-        return Change(collection, "r", key, None, None, at, ORDINAL_MAX, time_ms, UNREADABLE)
-    return Change(collection, "r", document["_id"], None, document, at, ORDINAL_MAX, time_ms)
+        return [_decoded_one(row) for row in rows]
 
 
-def _decode_one(event: RawBSONDocument) -> dict[str, Any]:
+def _decoded_one(row: bytes) -> tuple[Any, dict[str, Any] | None]:
     try:
-        return bson.decode(event.raw, DECODE)
+        document = bson.decode(row, DECODE)
     except (BSONError, RecursionError):
-        shell = {name: event[name] for name in ("operationType", "clusterTime", "ns")}
-        shell["ns"] = {"coll": event["ns"]["coll"]}
+        return readable(row, "_id"), None
+    return document["_id"], document
+
+
+def _decode_one(event: bytes) -> dict[str, Any]:
+    try:
+        return bson.decode(event, DECODE)
+    except (BSONError, RecursionError):
+        raw = RawBSONDocument(event)
+        shell = {name: raw[name] for name in ("operationType", "clusterTime")}
+        shell["ns"] = {"coll": raw["ns"]["coll"]}
         shell["fault"] = UNREADABLE
-        key = event.get("documentKey")
+        key = raw.get("documentKey")
         if key is not None:
-            shell["documentKey"] = {"_id": _readable(key, "_id")}
+            shell["documentKey"] = {"_id": readable(key.raw, "_id")}
         return shell
 
 
-def _readable(document: RawBSONDocument, name: str) -> Any:
-    """One value of a document that is damaged elsewhere; None where it is damaged itself."""
+def readable(document: bytes, name: str) -> Any:
+    """One value of a document that may be damaged elsewhere; None where it is damaged itself."""
     try:
-        value = document[name]
+        value = RawBSONDocument(document, _RAW)[name]
         return bson.decode(value.raw, DECODE) if isinstance(value, RawBSONDocument) else value
     except (BSONError, RecursionError, KeyError):
         return None

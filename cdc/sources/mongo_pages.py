@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import bson
-from bson import Timestamp, json_util
+from bson import ObjectId, Timestamp, json_util
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
-from bson.errors import BSONError
 from bson.json_util import JSONMode, JSONOptions
 from bson.raw_bson import RawBSONDocument
 
 from cdc.mapping.ids import parse
-from cdc.sources.mongo_events import DECODE, DECODE_EVENTS, EventReader
+from cdc.sources.mongo_events import DECODE, DECODE_EVENTS, EventReader, decoded, readable
 from cdc.sources.mongo_faults import mapped
+from cdc.sources.mongo_reply import Reply, take_apart
 from cdc.sources.protocol import Change
 
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(
@@ -59,22 +59,16 @@ class Pages:
         with mapped("read page", subject=collection):
             before = await self._now()
             reply = await self._command(command)
-            rows: list[RawBSONDocument] = reply["cursor"]["firstBatch"]
-            if (
-                rows
-                and last is not None
-                and _id_bytes(rows[0]) == bson.encode(last, codec_options=DECODE)
-            ):
+            rows, cursor = reply.documents, reply.cursor  # not 0 where 16 MiB were reached first
+            if rows and last is not None and _id_of(rows[0]) == last:
                 rows = rows[1:]
-            cursor_id = reply["cursor"]["id"]  # not 0 where 16 MiB were reached first
-            if cursor_id and not rows:
-                more = {"getMore": cursor_id, "collection": collection, "batchSize": 1}
-                reply_more = await self._command(more)
-                rows, cursor_id = reply_more["cursor"]["nextBatch"], reply_more["cursor"]["id"]
-            if cursor_id:
-                await self._command({"killCursors": collection, "cursors": [cursor_id]})
-        at = _read_at(reply, before)
-        more_may_follow = bool(rows) and (bool(cursor_id) or len(rows) >= rows_max)
+            if cursor and not rows:
+                more = {"getMore": cursor, "collection": collection, "batchSize": 1}
+                rows, cursor, *_ = await self._command(more)
+            if cursor:
+                await self._command({"killCursors": collection, "cursors": [cursor]})
+        at = before if reply.at is None else reply.at  # an absent collection has no time
+        more_may_follow = bool(rows) and (bool(cursor) or len(rows) >= rows_max)
         following = _id_json(rows[-1]) if more_may_follow else None
         return self._rows(collection, rows, at), at, following
 
@@ -88,14 +82,13 @@ class Pages:
                 "batchSize": len(ids),
                 "readConcern": _SNAPSHOT,
             }
-            rows = [row async for row in self._all(command)]
-        at = before
-        return self._rows(collection, rows, at), at
+            rows = await self._all(command)
+        return self._rows(collection, rows, before), before
 
     async def newest(
         self, collection: str, ids: Sequence[Any], after: Timestamp
-    ) -> dict[bytes, dict[str, Any] | None]:
-        """Documents as they are now, not before ``after``, by ``id_bytes``; None: unreadable."""
+    ) -> dict[object, dict[str, Any] | None]:
+        """Documents as they are now, not before ``after``, by ``id_key``; None: unreadable."""
         with mapped("look up documents", subject=collection):
             command = {
                 "find": collection,
@@ -103,35 +96,40 @@ class Pages:
                 "batchSize": len(ids),
                 "readConcern": {"level": "majority", "afterClusterTime": after},
             }
-            return {_id_part(row): _document(row) async for row in self._all(command)}
+            rows = await self._all(command)
+        found: dict[object, dict[str, Any] | None] = {}
+        for start in range(0, len(rows), DECODE_EVENTS):
+            for raw_id, document in decoded(rows[start : start + DECODE_EVENTS]):
+                found[id_key(raw_id)] = document
+        return found
 
     async def total(self, collection: str) -> int:
         """About how many documents there are."""
         with mapped("count documents", subject=collection):
-            reply = await self._command({"count": collection})
+            reply = await self._database.command({"count": collection}, session=self._session)
         return int(reply["n"])
 
-    async def _all(self, command: dict[str, Any]) -> Any:
-        reply, batch = await self._command(command), "firstBatch"
-        while True:
-            for row in reply["cursor"][batch]:
-                yield row
-            if not reply["cursor"]["id"]:
-                return
-            more = {"getMore": reply["cursor"]["id"], "collection": command["find"]}
-            reply, batch = await self._command(more), "nextBatch"
+    async def _all(self, command: dict[str, Any]) -> list[bytes]:
+        """Every document that a find brings."""
+        reply = await self._command(command)
+        rows = reply.documents
+        while reply.cursor:
+            more = {"getMore": reply.cursor, "collection": command["find"]}
+            reply = await self._command(more)
+            rows += reply.documents
+        return rows
 
-    async def _command(self, command: dict[str, Any]) -> RawBSONDocument:
-        reply: RawBSONDocument = await self._database.command(
-            command, codec_options=RAW, session=self._session
+    async def _command(self, command: dict[str, Any]) -> Reply:
+        return take_apart(
+            await self._database.command(command, codec_options=RAW, session=self._session)
         )
-        return reply
 
     async def _now(self) -> int:
         """A time that has come: what is read after it is at least as new."""
-        return position_of((await self._command({"ping": 1}))["operationTime"])
+        reply = await self._database.command("ping", session=self._session)
+        return position_of(reply["operationTime"])
 
-    def _rows(self, collection: str, rows: list[RawBSONDocument], at: int) -> Rows:
+    def _rows(self, collection: str, rows: list[bytes], at: int) -> Rows:
         for start in range(0, len(rows), DECODE_EVENTS):
             yield self._reader.rows(collection, rows[start : start + DECODE_EVENTS], at)
 
@@ -141,23 +139,10 @@ def position_of(time: Timestamp) -> int:
     return (time.time << 32) | time.inc
 
 
-def _id_part(row: RawBSONDocument) -> bytes:
-    """``id_bytes`` of a document that may be unreadable elsewhere."""
-    raw_id = row["_id"]
-    if isinstance(raw_id, RawBSONDocument):
-        raw_id = bson.decode(raw_id.raw, DECODE)
-    return id_bytes(raw_id)
-
-
-def _document(row: RawBSONDocument) -> dict[str, Any] | None:
-    try:
-        return bson.decode(row.raw, DECODE)
-    except (BSONError, RecursionError):
-        return None
-
-
-def id_bytes(raw_id: Any) -> bytes:
-    """An ``_id`` as something that can be a dictionary's key."""
+def id_key(raw_id: Any) -> object:
+    """An ``_id`` as a dictionary's key: 1 and true are two, a document can be one."""
+    if type(raw_id) in (ObjectId, str):
+        return raw_id
     return bson.encode({"": raw_id}, codec_options=DECODE)
 
 
@@ -171,16 +156,9 @@ def token_of(stored: Any) -> Any:
     return json_util.loads(json.dumps(stored))
 
 
-def _read_at(reply: RawBSONDocument, before: int) -> int:
-    """The time of a snapshot read. An absent collection has none: the time before it was asked."""
-    time = reply["cursor"].get("atClusterTime")
-    return before if time is None else position_of(time)
+def _id_of(row: bytes) -> dict[str, Any]:
+    return {"_id": readable(row, "_id")}
 
 
-def _id_bytes(row: RawBSONDocument) -> bytes:
-    return bson.encode({"_id": bson.decode(row.raw, DECODE)["_id"]}, codec_options=DECODE)
-
-
-def _id_json(row: RawBSONDocument) -> str:
-    key = {"_id": bson.decode(row.raw, DECODE)["_id"]}
-    return json_util.dumps(key, json_options=_CANONICAL)
+def _id_json(row: bytes) -> str:
+    return json_util.dumps(_id_of(row), json_options=_CANONICAL)
