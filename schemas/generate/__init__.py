@@ -16,7 +16,7 @@ import msgspec
 from schemas.dead_letter import SCHEMA_ID, DeadLetter
 from schemas.entities import ENTITIES, Entity
 
-FOLDER = Path(__file__).with_name("json")
+FOLDER = Path(__file__).parents[1] / "json"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _TEXT = {"type": "string"}
@@ -132,6 +132,3 @@ def main(arguments: list[str]) -> int:
             (FOLDER / name).unlink()
     return 0
 
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
