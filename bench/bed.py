@@ -88,7 +88,8 @@ class Field:
         if not profile:
             return Daemon(verb, self._environment, log)
         python, profiled = REPOSITORY / ".venv/bin/python", REPOSITORY / "bench/profiled.py"
-        target = REPOSITORY / ".stack" / f"profile-{self._name}-{verb}"
+        folder = self._stack.folder
+        target = folder.with_name(f"profile-{folder.name}-{self._name}-{verb}")
         return Daemon(verb, self._environment, log, (python, profiled, target))
 
     async def prepare(self, accounts: int) -> None:
