@@ -14,9 +14,9 @@ from schemas.entities import ENTITIES, Kind, entity
 from schemas.topics import entity_topic
 from tests.conftest import Addresses
 from tests.consumer_world import PARTITIONS, Told, World, applied, make_world, told
-from tests.e2e.test_plaid_source import world as plaid_world
-from tests.e2e.test_ynab_source import world as ynab_world
 from tests.followed import PREFIX, Followed
+from tests.plaid_world import world as plaid_world
+from tests.ynab_world import world as ynab_world
 
 BUDGET = [name for name in ENTITIES if name.startswith("budget.")]
 
