@@ -27,7 +27,7 @@ LAYERS = {
 }
 MOTOR_HOME = "cdc/sources/mongo.py"
 ENVIRONMENT_READERS = re.compile(r"cdc/(settings|runtime/settings\w*)\.py|(compose|tests|bench)/.*")
-EXITS = re.compile(r"(.*/)?__main__\.py")
+EXITS = re.compile(r"(cdc|schemas/generate)/__main__\.py|(compose|tests|bench)/.*")
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(?:work|root|home|farm|Users)/[A-Za-z]")
 REGISTRY_HOST = re.compile(
     r"pypi\.org|pythonhosted|repo1?\.maven|registry\.npmjs|deb\.debian|proxy\.golang|crates\.io"
