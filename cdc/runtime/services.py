@@ -17,7 +17,8 @@ from cdc.runtime.errors import BrokenPromise
 DRAIN_SECONDS = 15.0
 CANCEL_SECONDS = 2.0
 """So long a cancelled task may take to notice it; afterwards the process ends without it."""
-STACK_FRAMES_MAX = 6
+STACK_FRAMES_MAX = 8
+TASKS_TOLD_MAX = 30
 SIGNAL_EXIT = 128
 
 Service = Callable[[asyncio.Event], Awaitable[None]]
@@ -128,10 +129,10 @@ class Services:
         cut.cancel()
         if drained.done():
             return True
+        for task in _unfinished():
+            self._log.warning("task is cut short", task=task.get_name(), stack=stack_of(task))
         for task in running:
-            if not task.done():
-                self._log.warning("task is cut short", task=task.get_name(), stack=stack_of(task))
-                task.cancel()
+            task.cancel()
         _, alive = await asyncio.wait(running, timeout=CANCEL_SECONDS)
         self._stuck = [task.get_name() for task in alive]
         if alive:
@@ -147,6 +148,13 @@ class Services:
         for name in early:
             self._log.error("task died", task=name, error_class="returned")
             raise BrokenPromise("a service ended without being asked to", subject=name)
+
+
+def _unfinished() -> list["asyncio.Task[Any]"]:
+    """Every task that still runs, also those that services made; not who asks."""
+    mine = asyncio.current_task()
+    tasks = [task for task in asyncio.all_tasks() if task is not mine and not task.done()]
+    return sorted(tasks, key=lambda task: task.get_name())[:TASKS_TOLD_MAX]
 
 
 async def _run(service: Service, stop: asyncio.Event) -> None:

@@ -138,7 +138,7 @@ async def some_documents(database: Any, collection: str, count: int) -> list[Doc
             },
             codec_options=RAW,
         )
-        rows = list(reply["cursor"]["firstBatch"])
+        rows = [row.raw for row in reply["cursor"]["firstBatch"]]
         if reply["cursor"]["id"]:  # the reply was full before the sample was
             await database.command({"killCursors": collection, "cursors": [reply["cursor"]["id"]]})
     changes = EventReader([collection]).rows(collection, rows, 0)

@@ -77,8 +77,7 @@ async def test_a_second_signal_ends_at_once(number: signal.Signals, code: int) -
     async with asyncio.timeout(2):
         assert await waiting == code
     assert cancelled.is_set()
-    (cut,) = lines.said("task is cut short")
-    assert cut["task"] == "slow"
+    (cut,) = [each for each in lines.said("task is cut short") if each["task"] == "slow"]
     assert any("test_services.py" in line and "slow" in line for line in cut["stack"])
 
 
@@ -95,7 +94,9 @@ async def test_the_deadline_ends_what_does_not_drain() -> None:
     await asyncio.sleep(0)
     services.signalled(signal.SIGTERM)
     assert await waiting == 143
-    assert [each["task"] for each in lines.said("task is cut short")] == ["deaf"]
+    told = [each["task"] for each in lines.said("task is cut short")]
+    assert "deaf" in told
+    assert "good" not in told
 
 
 async def test_the_death_of_one_drains_the_others_and_is_raised() -> None:
