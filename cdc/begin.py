@@ -4,6 +4,7 @@
 |---------------------------------------------------|-------------------------------------------|
 | no cursor, empty topics                           | first snapshot                            |
 | no cursor, topics with rows of ours               | read whole, above the highest version     |
+| a cursor that is damaged                          | the same, once it has been told           |
 | cursor of another cluster or database             | refused, until a person accepts it        |
 | position lost or refused by the source            | read whole                                |
 | entity topic made anew                            | read what feeds it whole                  |

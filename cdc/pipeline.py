@@ -15,7 +15,7 @@ from typing import Any
 
 from cdc.begin import Beginning, Lost
 from cdc.broker import Broker, TransactionalPublisher
-from cdc.cursors import CollectionRead, cursor_key, decode_cursor, encode_cursor
+from cdc.cursors import CollectionRead, Cursor, cursor_key, decode_cursor, encode_cursor
 from cdc.finish_read import FinishRead
 from cdc.progress import Progress, State
 from cdc.publisher import RecordsRefused
@@ -162,7 +162,7 @@ class Pipeline:
             self._report,
         )
         cursor = await beginning.cursor(
-            None if stored is None else decode_cursor(stored),
+            self._decoded(stored),
             self._wishes.lost,
             accept=self._wishes.accept,
         )
@@ -183,6 +183,17 @@ class Pipeline:
             on_quiet=self._quiet,
             idle_seconds=self._idle_seconds,
         )
+
+    def _decoded(self, stored: bytes | None) -> Cursor | None:
+        """None: there is none, or it is damaged and that has been told."""
+        if stored is None:
+            return None
+        try:
+            return decode_cursor(stored)
+        except Gap:
+            if self._wishes.lost is None:
+                raise
+            return None
 
     def _clock_ms(self) -> int:
         return int(self.progress.clock() * 1000)

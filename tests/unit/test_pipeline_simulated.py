@@ -15,7 +15,7 @@ from cdc.cursors import decode_cursor
 from cdc.pipeline import Pipeline
 from cdc.progress import Progress, State
 from cdc.report import Report
-from cdc.runtime.errors import ForeignCursor
+from cdc.runtime.errors import ForeignCursor, Gap
 from cdc.wishes import Resync
 from tests.fakes import FakeBroker, FakeDatabase, FakeNormaliser, FakeSource, random_faults
 
@@ -183,6 +183,33 @@ async def test_lost_cursor_reads_whole_above_what_is_on_the_topics(seed: int) ->
     database.writes_left = 30
     await run_until(pipeline(database, broker), lambda: quiet(database, broker))
     check(database, broker)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_damaged_cursor_is_told_and_then_as_good_as_none(seed: int) -> None:
+    """It was a gap at every start, for ever: nobody got past the checksum."""
+    database = FakeDatabase(seed)
+    fill(database, 8)
+    database.writes_left = 20
+    broker = FakeBroker(tuple(TOPICS))
+    await run_until(pipeline(database, broker), lambda: quiet(database, broker))
+    (key,) = broker.stored
+    broker.stored[key] = (broker.stored[key] or b"").replace(b'"epoch":0', b'"epoch":7')
+    database.writes_left = 30
+    seen = Silent()
+    line = pipeline(database, broker, seen=seen)
+    await run_until(line, lambda: mended(broker, key) and quiet(database, broker))
+    check(database, broker)
+    assert any("damaged" in str(keys) for _, keys in seen.lines)
+
+
+def mended(broker: FakeBroker, key: bytes) -> bool:
+    """Whether the stored cursor can be read."""
+    try:
+        decode_cursor(broker.stored[key] or b"")
+    except Gap:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("seed", range(20))
