@@ -258,6 +258,7 @@ class StreamReader:
         )
         self._saved, self._saved_at = cursor, self._clock()
         self._unpublished += 1
+        await self._queue.join()  # two batches at the most: one published, one gathered
         await self._queue.put(
             Batch(
                 gathered.events,
