@@ -22,17 +22,23 @@ from cdc.runtime.errors import Fenced, ForeignCursor, LedgerError, Refused, Unav
 from cdc.runtime.health import Condition, Pulse
 from cdc.runtime.log import Log
 from cdc.runtime.metrics import SourceMetrics
+from cdc.runtime.retry import wait
 from cdc.whole_read import LookUp
 from cdc.wishes import Resync
 
 REJOIN_SECONDS = 60.0
 """A fenced source leaves its owner alone for so long."""
 BEAT_SECONDS = 5.0
+HISTORY_BEATS = 12
+"""A look into the source's history every so many beats."""
 STAND_BY_SECONDS = 10.0
 """Who is not owner by then stands by for one that is."""
 WORD_SECONDS = 10.0
 """So long a person's word on a foreign cursor is looked for."""
 _RESTING = frozenset({State.PAUSED, State.GAP, State.FENCED, State.FAILED})
+
+
+History = Callable[[], Awaitable[tuple[float, float] | None]]
 
 
 @dataclass(slots=True)
@@ -102,12 +108,14 @@ class SourceRunner:
         report: StartReport,
         metrics: SourceMetrics,
         totals: Callable[[], Mapping[str, int]],
+        history_seconds: History,
         pulse: Pulse,
         log: Log,
         control: Control | None,
     ) -> None:
         """``topics_fit`` raises where topics are not as declared. ``totals``: values mended so far.
 
+        ``history_seconds``: how far the source's history reaches back, and behind our position.
         ``control`` None: there is no control database.
         """
         self.source = source
@@ -119,15 +127,12 @@ class SourceRunner:
         self._report = report
         self._metrics = metrics
         self._totals = totals
+        self._history_seconds = history_seconds
         self._pulse = pulse
         self._log = log
         self._control = control
         self._began_at = self._progress.clock()
         self._accepted = False
-
-    @property
-    def _loop(self) -> str:
-        return loop_name(self.source)
 
     @property
     def owned(self) -> bool:
@@ -137,13 +142,11 @@ class SourceRunner:
         """Until ``stop``; raises what ends the process."""
         await self._topics_fit()  # before any client that would make a missing topic by its asking
         await self._ownership.start()
-        beating = asyncio.create_task(self._beat(), name=f"beat {self.source}")
         try:
             while not stop.is_set():
                 if await self._become_owner(stop):
                     await self._own(stop)
         finally:
-            beating.cancel()
             await self._ownership.stop()
 
     async def _become_owner(self, stop: asyncio.Event) -> bool:
@@ -154,6 +157,8 @@ class SourceRunner:
             if not owning.done():
                 return False
             owning.result()
+            if self._stood_by():  # not a start any more: what is missing now is waited for
+                self._report.began = True
         except (Unfit, Unavailable) as error:
             if not self._report.began:
                 raise
@@ -163,6 +168,9 @@ class SourceRunner:
             stopping.cancel()
             owning.cancel()
         return True
+
+    def _stood_by(self) -> bool:
+        return self._progress.clock() - self._began_at >= STAND_BY_SECONDS
 
     async def _own(self, stop: asyncio.Event) -> None:
         """Runs the pipeline until ``stop``, or until another has the source."""
@@ -211,14 +219,20 @@ class SourceRunner:
         if not self._accepted:
             raise error
 
-    async def _beat(self) -> None:
-        """What rests for a reason is alive; so is who stands by."""
+    async def beat(self, stop: asyncio.Event) -> None:
+        """A service beside ``run``: what rests for a reason, or stands by, is alive."""
+        turn = 0
         while True:
             if not self.owned or self._progress.state in _RESTING:
-                self._pulse.beat(self._loop)
+                self._pulse.beat(loop_name(self.source))
             self._metrics.reading({k: v.rows_done for k, v in self._progress.reads.items()})
             self._metrics.mended(self._totals())
-            await asyncio.sleep(BEAT_SECONDS)
+            if self.owned and self._report.began:
+                if turn % HISTORY_BEATS == 0:
+                    self._metrics.history(await self._history_seconds())
+                turn += 1
+            if await wait(stop, BEAT_SECONDS):
+                return
 
     def take(self, request: Taken, done: Callable[[], None]) -> None:
         """Begins what was asked for; raises ``Refused`` for what is no request."""
@@ -245,16 +259,17 @@ class SourceRunner:
 
     def condition(self) -> Condition:
         """For ``/readyz``."""
-        progress = self._progress
-        if not self.owned and progress.state is State.STARTING and not self._report.began:
-            if progress.clock() - self._began_at < STAND_BY_SECONDS:
-                return Condition("down", "joining")
-            return Condition("ok", "stands by")
-        if progress.state is State.STARTING or progress.state is State.FAILED:
-            return Condition("down", progress.reason or progress.state.value)
-        if progress.state in _RESTING:
-            return Condition("degraded", f"{progress.state.value}: {progress.reason}".rstrip(": "))
-        return Condition("ok", progress.state.value)
+        state, reason = self._progress.state, self._progress.reason
+        if state is State.FAILED:
+            return Condition("down", reason)
+        if state in _RESTING and (self.owned or state is State.FENCED):
+            return Condition("degraded", f"{state.value}: {reason}" if reason else state.value)
+        if not self.owned:
+            stands_by = self._report.began or self._stood_by()
+            return Condition("ok", "stands by") if stands_by else Condition("down", "joining")
+        if state is State.STARTING:
+            return Condition("down", reason or state.value)
+        return Condition("ok", state.value)
 
     def progress(self) -> dict[str, Any]:
         """How far its whole reads are."""

@@ -21,7 +21,6 @@ from cdc.runtime.log import Log
 from cdc.runtime.services import Service
 from cdc.settings import MongoSettings, Settings, SourceSettings
 from cdc.sources.mongo import MongoSource
-from cdc.sources.protocol import Source
 from schemas.topics import cursor_partition, cursors_topic, source_group
 
 CONTROL_START_SECONDS = 1.0
@@ -42,6 +41,7 @@ async def run(settings: Settings, names: Sequence[str], log: Log) -> int:
         raise SettingsError("no source to run", hint="see the warnings above")
     for runner in runners:
         process.services.add(f"source {runner.source}", runner.run)
+        process.services.add(f"beat {runner.source}", runner.beat)
     if control is not None:
         process.services.add("control", _control(process, runners, control))
         process.services.add("jobs", jobs.service(process))
@@ -98,6 +98,7 @@ def _source(
         report=report,
         metrics=metrics,
         totals=lambda: asdict(normaliser.totals),
+        history_seconds=source.history_seconds,
         pulse=process.pulse,
         log=log,
         control=control,
@@ -116,7 +117,7 @@ def _mongo(process: Process, name: str, settings: MongoSettings) -> tuple[MongoS
     return source, normaliser
 
 
-_BUILDERS: dict[type[SourceSettings], Callable[..., tuple[Source, Normaliser]]] = {
+_BUILDERS: dict[type[SourceSettings], Callable[..., tuple[MongoSource, Normaliser]]] = {
     MongoSettings: _mongo,
 }
 """What runs a source of each type of settings."""

@@ -163,9 +163,11 @@ class SourceMetrics:
         self._metrics.source_state.remove_by_labels({"source": self._source})
         self.reading({})
 
-    def history(self, *, window_seconds: float, headroom_seconds: float) -> None:
-        self._metrics.oplog_window.labels(self._source).set(window_seconds)
-        self._metrics.resume_headroom.labels(self._source).set(headroom_seconds)
+    def history(self, seconds: tuple[float, float] | None) -> None:
+        """How far the source's history reaches back, and behind our position; None: not known."""
+        if seconds is not None:
+            self._metrics.oplog_window.labels(self._source).set(seconds[0])
+            self._metrics.resume_headroom.labels(self._source).set(seconds[1])
 
     def reading(self, rows: Mapping[str, int]) -> None:
         """Rows done of the collections that are read whole now."""

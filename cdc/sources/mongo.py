@@ -24,7 +24,7 @@ from cdc.sources.mongo_events import DECODE_EVENTS, UNREADABLE, EventReader, tok
 from cdc.sources.mongo_faults import EVENT_TOO_LARGE, is_code, mapped
 from cdc.sources.mongo_pages import RAW, Pages, id_key, portable, token_of
 from cdc.sources.mongo_reply import Reply, take_apart
-from cdc.sources.mongo_server import ensure_images, verify
+from cdc.sources.mongo_server import ensure_images, oplog_span, verify
 from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream
 
 REPLY_EVENTS_MAX = 2000
@@ -264,6 +264,20 @@ class MongoSource:
 
     async def total(self, stream: Stream, collection: str) -> int | None:
         return await self._opened_pages.total(collection)
+
+    async def history_seconds(self) -> tuple[float, float] | None:
+        """How far the oplog reaches back, and how much of that lies behind where we stand.
+
+        None where it is not known: not open, or no right to look.
+        """
+        database, place = self._database, self._place
+        if database is None or place is None:
+            return None
+        try:
+            oldest, newest = await oplog_span(database)
+        except PyMongoError:
+            return None
+        return float(newest - oldest), float((place.position >> 32) - oldest)
 
     @property
     def _opened_pages(self) -> Pages:

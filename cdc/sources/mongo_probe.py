@@ -12,10 +12,10 @@ from cdc.runtime.errors import LedgerError
 from cdc.sources.mongo_events import EventReader
 from cdc.sources.mongo_faults import mapped
 from cdc.sources.mongo_pages import RAW
-from cdc.sources.mongo_server import collmod_line, images_of, verify
+from cdc.sources.mongo_server import collmod_line, images_of, oplog_span, verify
 from cdc.sources.protocol import Document
 
-WINDOW_SECONDS_MIN = 24 * 3600.0
+WINDOW_SECONDS_MIN = 24 * 3600
 """Below, a weekend's standstill would cost a whole read."""
 
 FILLED_RATIO_MIN = 0.8
@@ -98,11 +98,12 @@ async def _collections(
 async def _window(database: Any, source: str) -> Found:
     """How long the source could stand still until its position is lost."""
     try:
-        seconds = await oplog_window_seconds(database)
+        oldest, newest = await oplog_span(database)
         filled = await _oplog_filled_ratio(database)
     except PyMongoError:
         fix = "to see it, allow find on local.oplog.rs"
         return Found("oplog window", source, "warn", "may not be looked at", fix)
+    seconds = newest - oldest
     hours = f"{seconds / 3600:.1f} h"
     if filled < FILLED_RATIO_MIN:
         return Found("oplog window", source, "pass", "the oplog has never been full yet")
@@ -110,16 +111,6 @@ async def _window(database: Any, source: str) -> Found:
         fix = "longer standstills cost a whole read; make the oplog larger (replSetResizeOplog)"
         return Found("oplog window", source, "warn", f"reaches back {hours}", fix)
     return Found("oplog window", source, "pass", f"reaches back {hours}")
-
-
-async def oplog_window_seconds(database: Any) -> float:
-    """From the oldest to the newest entry of the oplog; raises ``PyMongoError``."""
-    oplog = database.client["local"]["oplog.rs"]
-    oldest = await oplog.find_one(sort=[("$natural", 1)], projection=["ts"])
-    newest = await oplog.find_one(sort=[("$natural", -1)], projection=["ts"])
-    if oldest is None or newest is None:
-        return 0.0
-    return float(newest["ts"].time - oldest["ts"].time)
 
 
 async def _oplog_filled_ratio(database: Any) -> float:

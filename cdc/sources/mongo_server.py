@@ -73,6 +73,17 @@ async def images_of(database: Any, collections: Sequence[str]) -> dict[str, bool
     }
 
 
+async def oplog_span(database: Any) -> tuple[int, int]:
+    """Seconds since 1970 of the oplog's oldest and newest entry; raises ``PyMongoError``."""
+    oplog = database.client["local"]["oplog.rs"]
+    found = [
+        await oplog.find_one(sort=[("$natural", direction)], projection=["ts"])
+        for direction in (1, -1)
+    ]
+    oldest, newest = (0 if entry is None else int(entry["ts"].time) for entry in found)
+    return oldest, newest
+
+
 def collmod_line(collection: str) -> str:
     """What to run in mongosh so that a collection's changes carry its documents."""
     images = "changeStreamPreAndPostImages: {enabled: true}"
