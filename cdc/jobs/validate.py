@@ -26,7 +26,8 @@ A plan's opening balance is zero (it is a transaction); a bank account's is what
 validation could not explain, and counts from the first day known then.
 
 An issue that a run looked for and did not find closes itself; a run of a milder level leaves those
-it does not look for as they are. Rows are never changed. Memory is the database's ``work_mem``.
+it does not look for as they are. Rows are never changed. Memory is bounded
+by the database (``WORK_MEMORY``); nothing passes through this process.
 """
 
 from typing import NamedTuple
@@ -40,6 +41,8 @@ from schemas.sql import query
 
 LEVELS = {"strict": 1, "normal": 2, "relaxed": 3}
 """The lowest severity that is looked for: 3 error, 2 warning, 1 notice."""
+WORK_MEMORY = "64MB"
+"""What each sort and each table of a join may take of the database's memory."""
 CHECKS = {
     "orphans": ("validate_orphans",),
     "duplicate hashes": ("validate_hashes",),
@@ -71,6 +74,7 @@ async def run(job: Job, tools: Tools) -> Result:
         with translated("validate"):
             report = await connection.fetchval(query("begin_report"), wish.level, job.id)
             await connection.execute(query("make_findings"))
+            await connection.execute(f"SET work_mem = '{WORK_MEMORY}'")
         for number, (name, statements) in enumerate(CHECKS.items()):
             await tools.note({"done": number, "total": len(CHECKS), "step": name})
             for statement in statements:

@@ -1,0 +1,3 @@
+UPDATE budget.matches
+SET state = $1, decided_by = $2, decided_at = now()
+WHERE (id = ANY ($3::bigint[]) OR (decided_by = $4 AND state = 'confirmed')) AND state <> $1

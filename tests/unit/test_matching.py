@@ -1,0 +1,89 @@
+"""Matching without servers: names made alike, scores, one to one, accounts."""
+
+from datetime import date
+from unicodedata import normalize
+
+import pytest
+
+from cdc.jobs.matching import (
+    WEIGHTS,
+    AccountPair,
+    Side,
+    likeness,
+    link_accounts,
+    pairs,
+    payee_key,
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("SQ *BLUE BOTTLE 0423", "Blue Bottle"),
+        ("TST* Blue Bottle Coffee", "Blue Bottle"),
+        (normalize("NFD", "Café Zürich"), normalize("NFC", "CAFÉ ZÜRICH")),
+        ("POS PURCHASE TRADER JOE'S #552", "Trader Joes"),
+        ("NETFLIX.COM", "Netflix"),
+        ("PAYPAL *SPOTIFY 35314369001", "Spotify"),
+    ],
+)
+def test_one_payee_in_many_words(one: str, other: str) -> None:
+    assert likeness(payee_key(one), payee_key(other)) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Blue Bottle", "Red Lobster"), ("Shell", "Aldi"), ("", "Aldi"), ("Market", "Marlene")],
+)
+def test_two_payees(one: str, other: str) -> None:
+    assert likeness(payee_key(one), payee_key(other)) < 0.6
+
+
+def side(name: str, day: int, text: str = "Kiosk") -> Side:
+    return Side(name, (date(2026, 3, day),), (text,))
+
+
+def test_a_far_day_is_no_pair_and_the_authorised_day_counts() -> None:
+    assert pairs([(side("a", 1), side("b", 7))], same_account=True) == []
+    late = Side("b", (date(2026, 3, 9), date(2026, 3, 1)), ("Kiosk",))
+    (pair,) = pairs([(side("a", 1), late)], same_account=True)
+    assert pair.parts["date"] == 1.0
+
+
+def test_the_score_is_the_stated_sum() -> None:
+    (pair,) = pairs([(side("a", 1), side("b", 2))], same_account=False)
+    assert pair.parts == {"account": 0.4, "date": 0.95, "payee": 1.0, "alone": 1.0}
+    assert pair.score == pytest.approx(sum(WEIGHTS[k] * v for k, v in pair.parts.items()), abs=1e-3)
+    assert sum(WEIGHTS.values()) == pytest.approx(1)
+
+
+def test_each_row_is_in_one_pair_whatever_the_order() -> None:
+    mine, theirs = [side("a1", 1), side("a2", 2)], [side("b1", 1), side("b2", 2), side("b3", 3)]
+    every = [(one, other) for one in mine for other in theirs]
+    found = {(p.one.id, p.other.id) for p in pairs(every, same_account=True)}
+    assert found == {("a1", "b1"), ("a2", "b2")}
+    assert found == {(p.one.id, p.other.id) for p in pairs(every[::-1], same_account=True)}
+
+
+def test_a_row_that_could_be_anothers_is_not_alone() -> None:
+    one, other = side("a", 1, "Shell"), side("b", 1, "Shell")
+    rival = side("c", 1, "Aldi")
+    (pair,) = pairs([(one, other), (one, rival)], same_account=True)
+    assert (pair.other.id, pair.parts["alone"]) == ("b", 0.0)
+
+
+def account(one: str, other: str, votes: int, *, told: bool = False) -> AccountPair:
+    return AccountPair("home", "ynab", one, "plan", "bank", other, "item", votes, told)
+
+
+def test_accounts_are_linked_by_clear_votes_or_by_name() -> None:
+    found = link_accounts(
+        [
+            *(account("a", "x", 9), account("a", "y", 2), account("b", "y", 2)),
+            *(account("c", "z", 5), account("c", "w", 4), account("d", "v", 0, told=True)),
+        ]
+    )
+    sure = {(pair.account, pair.other_account) for pair, same in found if same}
+    may_be = {(pair.account, pair.other_account) for pair, same in found if not same}
+    assert sure == {("a", "x"), ("d", "v")}
+    assert may_be == {("b", "y"), ("c", "z"), ("c", "w")}
