@@ -102,7 +102,7 @@ class Beginning:
         return msgspec.structs.replace(
             stored,
             identity=self.stream.identity,
-            topics=ids,
+            topics=_still_needed(stored.topics, reads) | ids,
             mappings=dict(self.mapped.mappings),
             reads=reads,
         )
@@ -143,6 +143,7 @@ class Beginning:
             name: self._begun(old.get(name), name, reason, fresh=highest is None)
             for name in sorted(names)
         }
+        before = {} if stored is None else _still_needed(stored.topics, reads)
         return Cursor(
             book=self.book,
             source=self.source.name,
@@ -152,7 +153,7 @@ class Beginning:
             token=place.token,
             position=place.position,
             ordinal=place.ordinal,
-            topics=ids,
+            topics=before | ids,
             mappings=dict(self.mapped.mappings),
             reads=reads,
         )
@@ -174,3 +175,8 @@ class Beginning:
             deletes_allowed=deletes_allowed,
             fresh=fresh,
         )
+
+
+def _still_needed(topics: Mapping[str, str], reads: Mapping[str, CollectionRead]) -> dict[str, str]:
+    """Topics published to before: what lies there is part of a whole read until its end."""
+    return dict(topics) if any(not read.done for read in reads.values()) else {}

@@ -27,7 +27,7 @@ from cdc.stream_reader import IDLE_SECONDS, Batch, Normaliser, StreamReader
 from cdc.whole_read import LookUp
 from cdc.wishes import Resync, Wishes
 from schemas.envelope import Event
-from schemas.topics import cursor_partition
+from schemas.topics import cursor_partition, entity_of
 
 STOP_SECONDS = 10.0
 """So long the batch under way may take to be committed when the source is stopped."""
@@ -169,8 +169,9 @@ class Pipeline:
         for name, read in cursor.reads.items():
             if not read.paged:
                 self.progress.totals[name] = await self._source.total(stream, name)
+        searched = {topic: entity_of(topic) for topic in cursor.topics} | dict(self._topics)
         finish = FinishRead(
-            self._broker, self._normaliser, self._topics, self._report, clock_ms=self._clock_ms
+            self._broker, self._normaliser, searched, self._report, clock_ms=self._clock_ms
         )
         return StreamReader(
             self._source,

@@ -39,6 +39,11 @@ def entity_topic_name(prefix: str, entity: str) -> str:
     return f"{prefix}.{entity}"
 
 
+def entity_of(topic: str) -> str:
+    """The entity of one of our entity topics, whatever the prefix."""
+    return ".".join(topic.rsplit(".", 2)[-2:])
+
+
 def entity_topic(prefix: str, entity: str, partitions: int = ENTITY_PARTITIONS) -> Topic:
     """Compacted; the broker's append time, so that history of 2015 is not deleted at once."""
     return Topic(

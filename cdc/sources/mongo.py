@@ -37,6 +37,8 @@ SEND_AHEAD_SECONDS = 0.0005
 """So long the loop rests after sending a getMore ahead, so that it really leaves."""
 CONNECT_SECONDS = 8.0
 COMMAND_SECONDS = 60.0
+STREAM = "database"
+"""Not the database's name: then another database's cursor would not be found, nor refused."""
 
 _IMAGES = {"fullDocument": "whenAvailable", "fullDocumentBeforeChange": "whenAvailable"}
 _BULKY = ["fullDocument", "fullDocumentBeforeChange", "updateDescription"]
@@ -56,7 +58,7 @@ def connect(uri: str) -> Any:
 
 
 class MongoSource:
-    """See ``protocol.Source``. The stream's name is the database's."""
+    """See ``protocol.Source``. One stream; the database is in its identity."""
 
     connector = "mongodb"
 
@@ -95,7 +97,7 @@ class MongoSource:
             self._session = await self._client.start_session(causal_consistency=False)
             reading = await self._client.start_session(causal_consistency=False)
         self._pages = Pages(self._database, reading, self._reader)
-        return (Stream(self._database.name, self._collections, identity),)
+        return (Stream(STREAM, self._collections, identity),)
 
     async def seek(self, stream: Stream, after: Checkpoint | None) -> Checkpoint:
         await self._drop_cursor()

@@ -63,7 +63,7 @@ def pipeline(
         source=source,
         normaliser=FakeNormaliser(collections, prints),
         broker=broker,
-        topics=TOPICS,
+        topics={f"p.d.{name}": f"d.{name}" for name in collections},
         progress=Progress("fake", lambda: float(next(time))),
         report=Report(seen, seen),
         backoff=lambda attempt: 0.0,
