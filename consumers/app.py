@@ -12,11 +12,12 @@ from cdc.runtime.collector import tune_collector
 from cdc.runtime.kafka import topic_ids
 from cdc.runtime.postgres import Connect
 from cdc.runtime.retry import Backoff, delay_seconds
-from consumers.consume import Consumer, TopicIds
+from consumers.consume import Consumer
 from consumers.feed import Feed
 from consumers.gap import MissedDeletes
 from consumers.keep import Keeper
 from consumers.metrics import ConsumerMetrics, NoMetrics
+from consumers.placing import Placing, TopicIds
 from consumers.settings import ConsumerSettings
 from consumers.state import Log, Progress, State
 
@@ -47,18 +48,20 @@ class ConsumerService:
         connect = connect or settings.database.connect
         self.progress = Progress(settings.target, clock, log, metrics)
         self._feed = Feed(settings, make_consumer)
+        ask_topic_ids = ask_topic_ids or (lambda names: topic_ids(settings.kafka, names))
+        placing = Placing(settings, self._feed, ask_topic_ids)
         self._consumer = Consumer(
             settings,
             feed=self._feed,
             connect=connect,
-            topic_ids=ask_topic_ids or (lambda names: topic_ids(settings.kafka, names)),
+            placing=placing,
             progress=self.progress,
             backoff=lambda attempt: delay_seconds(attempt, waits, chance),
             chance=chance,
         )
         self._keeper = Keeper(
             settings,
-            self._consumer,
+            placing,
             feed=self._feed,
             connect=connect,
             control=control or connect,

@@ -10,7 +10,7 @@ remembered over a session: a doubtful commit is settled by reading the rows agai
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from cdc.runtime.errors import (
     BrokenPromise,
@@ -20,7 +20,6 @@ from cdc.runtime.errors import (
     Policy,
     Refused,
     Unavailable,
-    Unfit,
     policy,
 )
 from cdc.runtime.postgres import Connect, Connection, session
@@ -31,22 +30,19 @@ from consumers.decode import Decoder
 from consumers.feed import Feed, Polled
 from consumers.isolate import Circuit
 from consumers.letters import read_letter
-from consumers.offsets import GapReason, Span, Start, decide, read_offsets, settle_offsets
+from consumers.offsets import Start
 from consumers.parked import Parked
+from consumers.placing import Placing
 from consumers.settings import ConsumerSettings
 from consumers.state import Progress, State
 from schemas.entities import entity as entity_named
 from schemas.topics import entity_topic_name
-
-TopicIds = Callable[[Iterable[str]], Awaitable[Mapping[str, str]]]
 
 POLL_EVENTS_MIN = 50
 GROWTH = 8
 """After a batch was too large, those that follow grow by one part in so many."""
 FEED_FAILURES_MAX = 3
 """Polls that may fail in a row before the group is joined anew."""
-TRUNCATED_SIGHTS = 3
-"""An end below a stored offset must be seen so often: a broker that starts shows less at first."""
 CONFLICT_SECONDS = 0.02
 
 
@@ -59,18 +55,17 @@ class Consumer:
         *,
         feed: Feed,
         connect: Connect,
-        topic_ids: TopicIds,
+        placing: Placing,
         progress: Progress,
         backoff: Callable[[int], float],
         chance: Callable[[], float],
     ) -> None:
         """``backoff``: seconds to wait after so many failures in a row. ``chance``: 0 to 1."""
-        self.topic_ids: dict[str, str] = {}
         self._settings = settings
         self._limits = settings.limits
         self._feed = feed
         self._connect = connect
-        self._ask_topic_ids = topic_ids
+        self._placing = placing
         self._progress = progress
         self._backoff = backoff
         self._chance = chance
@@ -81,7 +76,6 @@ class Consumer:
         }
         self._events_max = self._limits.poll_events_max
         self._failures = 0
-        self._truncated_sights = 0
         self._touched_at = 0.0
         self._doubtful: tuple[Batch, Outcome] | None = None
 
@@ -125,49 +119,10 @@ class Consumer:
                 await _cancelled(reading)
 
     async def _place(self, connection: Connection) -> None:
-        """Puts every assigned partition where its offset row says."""
-        generation, assigned = self._feed.generation, self._feed.assigned()
-        self.topic_ids = await self._known_topics()
-        spans = await self._feed.spans(assigned) if assigned else {}
-        whole = {place: Span(self.topic_ids[place.topic], *span) for place, span in spans.items()}
-        group = self._settings.group
-        stored = await read_offsets(connection, group)
-        starts = {
-            place: decide(stored.get(place), span, self._limits.gap_after_seconds)
-            for place, span in whole.items()
-        }
-        self._doubt_truncation(starts)
-        await settle_offsets(connection, group, stored, starts)
+        starts = await self._placing.place(connection)
         self._settle_doubt(starts)
-        self._feed.place({place: start.offset for place, start in starts.items()}, generation)
         if self._feed.positioned:
             self._progress.placed(starts)
-
-    def _doubt_truncation(self, starts: Mapping[Place, Start]) -> None:
-        cut = [place for place, start in starts.items() if start.gap is GapReason.TRUNCATED]
-        if not cut:
-            self._truncated_sights = 0
-        elif self._truncated_sights < TRUNCATED_SIGHTS:
-            self._truncated_sights += 1
-            raise Unavailable(
-                "the log ends before the stored offset", operation="consume", subject=str(cut[0])
-            )
-
-    async def _known_topics(self) -> dict[str, str]:
-        found = dict(await self._ask_topic_ids(self._settings.topics))
-        missing = sorted(set(self._settings.topics) - set(found))
-        if missing:
-            raise Unfit(
-                f"topics are missing: {', '.join(missing)}",
-                operation="consume",
-                hint="`cdc topics` creates them",
-            )
-        return found
-
-    async def check_topics(self) -> None:
-        """Gives the positions up where a topic was made anew under us."""
-        if self._feed.positioned and await self._known_topics() != self.topic_ids:
-            self._feed.lose()
 
     async def _read(self) -> Batch:
         generation = self._feed.generation
@@ -183,7 +138,7 @@ class Consumer:
     def _decode(self, polled: Polled, generation: int) -> Batch:
         batch = Batch(generation)
         for place, (before, after) in polled.steps.items():
-            batch.moves[place] = Move(self.topic_ids[place.topic], before, after)
+            batch.moves[place] = Move(self._placing.topic_ids[place.topic], before, after)
         for place, records in polled.records.items():
             batch.last_written_ms[place] = records[-1].timestamp
             if place.topic == self._settings.dead_letters_topic:

@@ -11,7 +11,12 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError
+from aiokafka.errors import (
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 
 from cdc.runtime.errors import Unavailable, Unfit
@@ -43,6 +48,8 @@ class Feed:
         """Grows whenever positions are lost."""
         self.lost = asyncio.Event()
         """Set while they are not."""
+        self.refused = False
+        """Whether the broker has no record where a position stood."""
         self.failures = 0
         """Polls that failed since the last that did not."""
         self._settings = settings
@@ -112,16 +119,21 @@ class Feed:
             self._consumer.resume(TopicPartition(*place))
         self._read_to = dict(positions)
         self.positioned = True
+        self.refused = False
         self.lost.clear()
 
     async def spans(self, places: set[Place]) -> dict[Place, tuple[int, int]]:
-        """First offset and end of what is committed; raises ``Unfit`` for another count."""
+        """First offset and end of what is committed."""
         partitions = [TopicPartition(*place) for place in places]
         try:
             starts = await self._consumer.beginning_offsets(partitions)
             ends = await self._consumer.end_offsets(partitions)
         except (KafkaError, OSError, TimeoutError) as error:
             raise mapped(error, "ask offsets") from error
+        return {Place(*each): (starts[each], ends[each]) for each in partitions}
+
+    def check_partitions(self) -> None:
+        """Raises ``Unfit`` where a topic has another count than is declared."""
         for topic, declared in self._settings.topics.items():
             there = self._consumer.partitions_for_topic(topic)
             if there is not None and len(there) != declared:
@@ -131,7 +143,6 @@ class Feed:
                     subject=topic,
                     hint="`cdc topics` tells; keys cannot move to another partition",
                 )
-        return {Place(*each): (starts[each], ends[each]) for each in partitions}
 
     async def poll(self, wait_ms: int, events_max: int) -> Polled:
         """What has come; nothing while positions are lost.
@@ -156,6 +167,7 @@ class Feed:
                 return Polled({}, {})
             self.lose()
             self.failures += 1
+            self.refused = isinstance(error, OffsetOutOfRangeError)
             reason = mapped(error, "poll")
             if isinstance(reason, Unfit):
                 raise reason from error
@@ -183,16 +195,16 @@ class Feed:
                 self._read_to[place] = after
         return steps
 
-    async def measure(self, ends: dict[Place, int | None]) -> None:
+    async def measure(self, ends: dict[Place, int | None], *, ask: bool) -> None:
         """Brings ``ends``, the stable ends of the assigned partitions, up to date; None: unknown.
 
-        While polls go on the fetches tell; else it is asked for.
+        While polls go on the fetches tell; else, where ``ask``, Kafka is asked.
         """
         places = self.assigned()
         for place in ends.keys() - places:
             del ends[place]
         asked = {}
-        if places and not self.positioned:
+        if ask and places and not self.positioned:
             with suppress(KafkaError, OSError, TimeoutError):
                 async with asyncio.timeout(MEASURE_SECONDS_MAX):
                     asked = await self._consumer.end_offsets([TopicPartition(*p) for p in places])

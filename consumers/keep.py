@@ -14,8 +14,8 @@ from cdc.runtime.errors import LedgerError
 from cdc.runtime.postgres import Connect, Connection, close, translated
 from cdc.runtime.retry import wait
 from consumers.batch import Place
-from consumers.consume import Consumer
 from consumers.feed import Feed
+from consumers.placing import Placing
 from consumers.settings import ConsumerSettings
 from consumers.state import Progress
 from schemas.sql import query
@@ -30,7 +30,7 @@ class Keeper:
     def __init__(
         self,
         settings: ConsumerSettings,
-        consumer: Consumer,
+        placing: Placing,
         *,
         feed: Feed,
         connect: Connect,
@@ -39,7 +39,7 @@ class Keeper:
     ) -> None:
         self._settings = settings
         self._limits = settings.limits
-        self._consumer = consumer
+        self._placing = placing
         self._feed = feed
         self._progress = progress
         self._target = _Kept(connect)
@@ -54,14 +54,14 @@ class Keeper:
             while not await wait(stop, self._limits.keep_seconds):
                 await self._turn()
                 await self._check()
-            await self._turn()
+            await self._turn(last=True)
         finally:
             await self._target.close()
             await self._control.close()
 
-    async def _turn(self) -> None:
+    async def _turn(self, *, last: bool = False) -> None:
         """Often: what costs next to nothing."""
-        await self._feed.measure(self._progress.ends)
+        await self._feed.measure(self._progress.ends, ask=not last)
         self._progress.measure()
         offsets = dict(self._progress.offsets)
         if offsets != self._told:
@@ -75,7 +75,7 @@ class Keeper:
         if now - self._checked_at < self._limits.check_seconds:
             return
         self._checked_at = now
-        await self._tried(self._consumer.check_topics())
+        await self._tried(self._placing.check_topics())
         await self._tried(self._count_dead_letters())
 
     async def _observe(self) -> None:

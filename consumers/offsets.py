@@ -94,27 +94,32 @@ async def settle_offsets(
     starts: Mapping[Place, Start],
 ) -> None:
     """Brings the rows to ``starts``; raises ``Fenced`` where one is no longer as it was read."""
+    added = {place: start for place, start in starts.items() if place not in stored}
+    moved = {place: start for place, start in starts.items() if start.gap is not None}
+    if not added and not moved:
+        return
     async with transaction(connection, "settle offsets"):
-        for place, start in starts.items():
-            known = stored.get(place)
-            if known is None:
-                tag = await connection.execute(
-                    query("add_offset"), group, *place, start.topic_id, start.offset
-                )
-            elif start.gap is not None:
-                tag = await connection.execute(
-                    query("restart_offset"),
-                    group,
-                    *place,
-                    known.topic_id,
-                    known.next_offset,
-                    start.topic_id,
-                    start.offset,
-                    start.gap_end,
-                )
-            else:
-                continue
-            if not tag.endswith(" 1"):
-                raise Fenced(
-                    "another consumer placed it", operation="settle offsets", subject=group
-                )
+        tag = await connection.execute(
+            query("add_offsets"),
+            group,
+            [place.topic for place in added],
+            [place.partition for place in added],
+            [start.topic_id for start in added.values()],
+            [start.offset for start in added.values()],
+        )
+        done = int(tag.rpartition(" ")[2])
+        for place, start in moved.items():
+            known = stored[place]
+            tag = await connection.execute(
+                query("restart_offset"),
+                group,
+                *place,
+                known.topic_id,
+                known.next_offset,
+                start.topic_id,
+                start.offset,
+                start.gap_end,
+            )
+            done += int(tag.rpartition(" ")[2])
+        if done != len(added) + len(moved):
+            raise Fenced("another consumer placed them", operation="settle", subject=group)

@@ -22,7 +22,7 @@ class ConsumerLimits:
     poll_events_max: int = 2_000
     fetch_bytes_max: int = 2 * 1024 * 1024
     partition_fetch_bytes_max: int = 512 * 1024
-    fetch_wait_ms: int = 500
+    fetch_wait_ms: int = 2_000
     poll_wait_ms: int = 1_000
     session_timeout_ms: int = 6_000
     heartbeat_ms: int = 2_000

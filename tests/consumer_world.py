@@ -55,6 +55,7 @@ TRANSACTION: dict[str, Any] = {
 LIMITS = ConsumerLimits(
     heartbeat_ms=500,
     poll_wait_ms=200,
+    fetch_wait_ms=200,
     keep_seconds=0.2,
     check_seconds=0.5,
     metadata_age_ms=500,
