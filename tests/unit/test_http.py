@@ -58,8 +58,8 @@ async def server(
         try:
             await reader.readuntil(b"\r\n\r\n")
             await script(writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the test is over
         finally:
             writer.close()
 
