@@ -8,7 +8,7 @@ account  1 where the two accounts are one and the same account (see ``link_accou
          they may be
 date     1 on the same day (booked or authorised), less by each day apart, 0.4 at five
 payee    how alike the names are, 0 to 1; 0.5 where one side tells none, as transfers do
-alone    1 unless either row could as well be a row of *another* payee
+alone    1 unless either row is about as much like a row of yet another payee
 
 From 0.85 on a pair is confirmed, from 0.6 on proposed. Every row is in one pair at most, so two
 equal purchases on one day stay two: the first of the one feed goes with the first of the other.
@@ -28,6 +28,7 @@ DATE_SCORES = (1.0, 0.95, 0.9, 0.8, 0.6, 0.4)
 DAYS_MAX = len(DATE_SCORES) - 1
 WEIGHTS = {"account": 0.25, "date": 0.25, "payee": 0.35, "alone": 0.15}
 MAY_BE_ACCOUNT, UNKNOWN_PAYEE = 0.4, 0.5
+RIVAL_MARGIN, SAME_PAYEE_FROM = 0.3, 0.6
 VOTES_MIN, VOTES_RATIO = 3, 2
 _ALIKE_FROM = 0.8
 _PREFIX_CHARS_MIN = 4
@@ -108,21 +109,33 @@ def days_apart(one: Side, other: Side) -> int:
 
 
 def _payee(one: Side, other: Side) -> float:
-    if not one.keys or not other.keys:
+    ours, theirs = one.keys, other.keys
+    if not ours or not theirs:
         return UNKNOWN_PAYEE
-    return max(likeness(a, b) for a in one.keys for b in other.keys)
+    return max(likeness(a, b) for a in ours for b in theirs)
+
+
+def _alone(row: Side, chosen: Side, near: Iterable[Side]) -> bool:
+    """Whether no row of another payee is about as much like ``row`` as ``chosen`` is."""
+    enough = _payee(row, chosen) - RIVAL_MARGIN
+    return not any(
+        each.id != chosen.id
+        and _payee(row, each) >= enough
+        and _payee(chosen, each) < SAME_PAYEE_FROM
+        for each in near
+    )
 
 
 def pairs(candidates: Iterable[tuple[Side, Side]], *, same_account: bool) -> list[Pair]:
     """Of all pairs of equal amount and currency: the best ones, each row once."""
     near = [each for each in candidates if days_apart(*each) <= DAYS_MAX]
-    named: dict[tuple[int, str], set[frozenset[tuple[str, ...]]]] = {}
+    beside: dict[tuple[int, str], list[Side]] = {}
     for one, other in near:
-        named.setdefault((0, one.id), set()).add(frozenset(other.keys))
-        named.setdefault((1, other.id), set()).add(frozenset(one.keys))
+        beside.setdefault((0, one.id), []).append(other)
+        beside.setdefault((1, other.id), []).append(one)
     scored = []
     for one, other in near:
-        alone = len(named[0, one.id]) == 1 and len(named[1, other.id]) == 1
+        alone = _alone(one, other, beside[0, one.id]) and _alone(other, one, beside[1, other.id])
         parts = {
             "account": 1.0 if same_account else MAY_BE_ACCOUNT,
             "date": DATE_SCORES[days_apart(one, other)],

@@ -1,4 +1,4 @@
-"""One purchase through two feeds counts once, two equal ones twice, and a person has the last word."""
+"""One purchase of two feeds counts once, two equal ones twice; a person has the last word."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal

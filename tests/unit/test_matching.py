@@ -65,11 +65,14 @@ def test_each_row_is_in_one_pair_whatever_the_order() -> None:
     assert found == {(p.one.id, p.other.id) for p in pairs(every[::-1], same_account=True)}
 
 
-def test_a_row_that_could_be_anothers_is_not_alone() -> None:
-    one, other = side("a", 1, "Shell"), side("b", 1, "Shell")
-    rival = side("c", 1, "Aldi")
-    (pair,) = pairs([(one, other), (one, rival)], same_account=True)
-    assert (pair.other.id, pair.parts["alone"]) == ("b", 0.0)
+def test_a_row_that_is_as_much_like_anothers_is_not_alone() -> None:
+    shell, aldi = side("b", 1, "Shell"), side("c", 1, "Aldi")
+    named, unnamed = side("a", 1, "Shell"), side("a", 1, "Birthday")
+    (pair,) = pairs([(named, shell), (named, aldi)], same_account=True)
+    assert (pair.other.id, pair.parts["alone"]) == ("b", 1.0)
+    assert pairs([(unnamed, shell), (unnamed, aldi)], same_account=True) == []
+    (only,) = pairs([(unnamed, shell)], same_account=True)
+    assert (only.parts["alone"], only.confirmed) == (1.0, False)
 
 
 def account(one: str, other: str, votes: int, *, told: bool = False) -> AccountPair:
