@@ -28,7 +28,7 @@ PARTITIONS = json.dumps(
     {name: 2 if entity.domain == "accounting" else 1 for name, entity in ENTITIES.items()}
 )
 """As few as will do: a broker makes them one after another."""
-_INHERITED = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
+_INHERITED = ("PATH", "HOME", "LANG")
 
 
 @dataclass
@@ -116,6 +116,8 @@ class Company:
         self, servers: Addresses, mongo_uri: str, database: str, prefix: str, folder: Path
     ) -> None:
         self.folder = folder
+        self.bytecode = folder.parent / "bytecode"
+        """Compiled once for all commands of a run."""
         self.database = database
         self.prefix = prefix
         self.kafka = KafkaConnection(bootstrap_servers=servers.kafka_bootstrap_servers)
@@ -140,7 +142,12 @@ class Company:
             CDC,
             *words,
             cwd=self.folder,
-            env={**inherited, **self.environment, **environment},
+            env={
+                **inherited,
+                "PYTHONPYCACHEPREFIX": str(self.bytecode),
+                **self.environment,
+                **environment,
+            },
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
         )
