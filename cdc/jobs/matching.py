@@ -4,8 +4,8 @@ A pair is looked at only where amount and currency are equal and the days are at
 
     score = 0.25 account + 0.25 date + 0.35 payee + 0.15 alone
 
-account  1 where the two accounts are one and the same account (see ``link_accounts``), 0.4 where
-         they may be
+account  1 where the two accounts are one and the same account (see ``link_accounts``), 0.3 where
+         they may be, which alone keeps a pair from being confirmed
 date     1 on the same day (booked or authorised), less by each day apart, 0.4 at five
 payee    how alike the names are, 0 to 1; 0.5 where one side tells none, as transfers do
 alone    1 unless either row is about as much like a row of yet another payee
@@ -27,7 +27,7 @@ CONFIRMED_FROM, PROPOSED_FROM = 0.85, 0.6
 DATE_SCORES = (1.0, 0.95, 0.9, 0.8, 0.6, 0.4)
 DAYS_MAX = len(DATE_SCORES) - 1
 WEIGHTS = {"account": 0.25, "date": 0.25, "payee": 0.35, "alone": 0.15}
-MAY_BE_ACCOUNT, UNKNOWN_PAYEE = 0.4, 0.5
+MAY_BE_ACCOUNT, UNKNOWN_PAYEE = 0.3, 0.5
 RIVAL_MARGIN, SAME_PAYEE_FROM = 0.3, 0.6
 VOTES_MIN, VOTES_RATIO = 3, 2
 _ALIKE_FROM = 0.8

@@ -52,7 +52,8 @@ def test_a_far_day_is_no_pair_and_the_authorised_day_counts() -> None:
 
 def test_the_score_is_the_stated_sum() -> None:
     (pair,) = pairs([(side("a", 1), side("b", 2))], same_account=False)
-    assert pair.parts == {"account": 0.4, "date": 0.95, "payee": 1.0, "alone": 1.0}
+    assert pair.parts == {"account": 0.3, "date": 0.95, "payee": 1.0, "alone": 1.0}
+    assert not pair.confirmed
     assert pair.score == pytest.approx(sum(WEIGHTS[k] * v for k, v in pair.parts.items()), abs=1e-3)
     assert sum(WEIGHTS.values()) == pytest.approx(1)
 
