@@ -56,6 +56,11 @@ class Topics:
                 for batch in found.values():
                     self.records += [_record(each) for each in batch]
 
+    async def start_over(self) -> None:
+        """Some of them are new."""
+        await self.close()
+        self.records.clear()
+
     async def measure(self) -> None:
         """`ends` as they are, transactions that are open or not."""
         raw = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
@@ -114,10 +119,11 @@ class History:
 
     def __init__(self, client: "AsyncMongoClient[dict[str, Any]]", database: str) -> None:
         self.changes: list[Happened] = []
+        self.newest = -1
+        """The position of the last thing that happened, drops and renames included."""
         self._database = client[database]
         self._admin = client.admin
         self._stream: AsyncChangeStream[dict[str, Any]] | None = None
-        self._markers = 0
 
     async def open(self) -> None:
         now: Timestamp = (await self._admin.command("ping"))["operationTime"]
@@ -127,29 +133,51 @@ class History:
             max_await_time_ms=100,
         )
 
+    async def reopen(self) -> None:
+        """From now on: what was not read is not known any more."""
+        await self.close()
+        await self.open()
+
+    async def nudge(self) -> None:
+        """The cluster's time moves on, as it does where somebody writes something."""
+        await self._database[MARKERS].insert_one({})
+
     async def catch_up(self) -> None:
         """Up to now: as far as a marker that is written now."""
-        assert self._stream is not None, "open it first"
-        self._markers += 1
-        marker = await self._database[MARKERS].insert_one({"number": self._markers})
+        marker = await self._database[MARKERS].insert_one({})
         async with asyncio.timeout(READ_SECONDS_MAX):
             while True:
+                assert self._stream is not None, "open it first"
                 event = await self._stream.try_next()
-                if event is None or "documentKey" not in event:
+                if event is None:
                     continue
-                id_ = event["documentKey"]["_id"]
-                if id_ == marker.inserted_id:
+                if event["operationType"] == "invalidate":  # the database was dropped
+                    await self.reopen()
+                    marker = await self._database[MARKERS].insert_one({})
+                elif event["ns"].get("coll") != MARKERS:
+                    self._note(event)
+                elif event.get("documentKey", {}).get("_id") == marker.inserted_id:
                     return
-                collection = event["ns"]["coll"]
-                if collection != MARKERS:
-                    time = event["clusterTime"]
-                    position = (time.time << 32) | time.inc
-                    op = event["operationType"]
-                    self.changes.append(Happened(collection, op, id_text(id_), position))
+
+    def _note(self, event: dict[str, Any]) -> None:
+        time = event["clusterTime"]
+        self.newest = (time.time << 32) | time.inc
+        if "documentKey" not in event:  # a drop, a rename
+            return
+        row_id = _id_text(event["documentKey"]["_id"])
+        collection, op = event["ns"]["coll"], event["operationType"]
+        self.changes.append(Happened(collection, op, row_id, self.newest))
 
     async def close(self) -> None:
         if self._stream is not None:
             await self._stream.close()
+
+
+def _id_text(value: Any) -> str:
+    try:
+        return id_text(value)
+    except ValueError:
+        return f"({value!r})"  # of a type that only tests of identities write
 
 
 async def tables(

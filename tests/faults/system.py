@@ -116,14 +116,21 @@ class System:
         await run_to_end(words, self.environment, self.folder / "commands.log")
 
     async def __aenter__(self) -> "System":
-        connection = KafkaConnection(bootstrap_servers=self.servers["KAFKA_BOOTSTRAP_SERVERS"])
-        _, different = await bring_up(
-            connection, declared_topics(self.prefix, ENTITIES, self._partitions)
-        )
-        assert different == []
+        await self._bring_up_topics()
         self.postgres = await asyncpg.connect(self.database)
         await self.history.open()
         return self
+
+    async def _bring_up_topics(self) -> None:
+        connection = KafkaConnection(bootstrap_servers=self.servers["KAFKA_BOOTSTRAP_SERVERS"])
+        topics = declared_topics(self.prefix, ENTITIES, self._partitions)
+        _, different = await bring_up(connection, topics)
+        assert different == []
+
+    async def remake_topics(self) -> None:
+        """Topics that were deleted are there again, and read from their start."""
+        await self._bring_up_topics()
+        await self.topics.start_over()
 
     async def __aexit__(self, *_exception: object) -> None:
         await asyncio.gather(self.source.kill(), self.consumer.kill())
@@ -153,13 +160,13 @@ class System:
 
     async def published(self) -> bool:
         """Whether the cursor covers everything that was written so far."""
+        await self.history.nudge()
         cursor = await self.cursor()
         if cursor is None:
             return False
-        last = max((each.position for each in self.history.changes), default=-1)
         reads = cursor["reads"].values()
         done = all(read.get("done") or read.get("held_deletes") for read in reads)
-        return bool(done and cursor["position"] >= last)
+        return bool(done and cursor["position"] >= self.history.newest)
 
     async def applied_once(self) -> bool:
         """Whether every partition has an offset row."""
@@ -201,6 +208,25 @@ class System:
             self.source.check()
             self.consumer.check()
             await asyncio.sleep(POLL_SECONDS)
+
+    def told(self, text: str, log: Path | None = None) -> int:
+        """How many lines of the source's log hold the text."""
+        found = log or self.source.log
+        return sum(text in line for line in lines(found))
+
+    async def heard(self, text: str, times: int = 1, log: Path | None = None) -> None:
+        """Waits until the source has said it so many times."""
+
+        async def enough() -> bool:
+            return self.told(text, log) >= times
+
+        await self.until(enough, f"{text!r} in the log")
+
+    async def running(self) -> None:
+        """Both processes run, and what is there is published and applied."""
+        self.source.start()
+        self.consumer.start()
+        await self.quiet()
 
     def last_words(self, lines: int = 12) -> str:
         logs = [self.source.log, self.consumer.log]

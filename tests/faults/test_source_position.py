@@ -1,0 +1,271 @@
+"""A position that is lost, refused, foreign or forged: a gap that is told, mended by reading."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from bson import Decimal128, ObjectId
+
+from compose.stack.mongo import MongoServer
+from tests.conftest import Addresses
+from tests.crash.nursery import Nursery
+from tests.faults.system import System
+
+OPLOG_MIB = 1
+OFTEN_DURABLE = ("--syncdelay", "1")
+"""A checkpoint each second: what the next start would need of the oplog is not forgotten."""
+FILLER_BYTES = 4_000_000
+FILLERS_MAX = 100
+WATCHED = "collection is read whole"
+
+
+def payment(**fields: Any) -> dict[str, Any]:
+    return {"_id": ObjectId(), "amount": Decimal128("10.00"), "currency": "USD", **fields}
+
+
+@pytest.fixture
+async def small(
+    stack: Addresses, migrated_database: str, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[System]:
+    """The way with a mongod of its own, whose oplog holds one mebibyte."""
+    server = MongoServer(tmp_path / "mongod", oplog_mib=OPLOG_MIB, arguments=OFTEN_DURABLE)
+    async with server:
+        names = (migrated_database, server.uri, topic_prefix)
+        async with System(stack.environment, *names, tmp_path) as found:
+            yield found
+
+
+async def roll_over(way: System, position: int) -> None:
+    """Writes into another database until the oplog has forgotten the position."""
+    oplog = way.client.local["oplog.rs"]
+    for number in range(FILLERS_MAX):
+        filler = {"_id": number, "filler": "x" * FILLER_BYTES}
+        await way.client.elsewhere.fillers.insert_one(filler)
+        first = await oplog.find_one(sort=[("$natural", 1)])
+        assert first is not None
+        if (first["ts"].time << 32) | first["ts"].inc > position:
+            return
+    raise AssertionError("the oplog does not roll over")
+
+
+async def test_s3_oplog_rolled_over_while_stopped_is_a_gap_that_heals(small: System) -> None:
+    """Nothing is skipped: what was written, changed and deleted meanwhile is read and repaired."""
+    writer = small.writer(3)
+    await writer.found(60)
+    await small.running()
+    await small.source.kill()
+    await writer.steps(80)
+    await small.history.catch_up()
+    cursor = await small.cursor()
+    assert cursor is not None
+    await roll_over(small, small.history.newest)
+    await small.history.reopen()
+    small.source.start()
+    await small.heard('"state":"gap"')
+    await small.heard("the position is lost")
+    await writer.steps(20)
+    await small.require_right()
+    assert small.told("whole read is done") >= 2
+
+
+async def test_s4_a_quiet_source_in_a_busy_cluster_does_not_age(
+    small: System, tmp_path: Path
+) -> None:
+    """The cursor moves on without events, so that a restart finds it in the oplog."""
+    await small.mongo.payments.insert_one(payment())
+    small.consumer.start()
+    quiet = {**small.environment, "CRASH_SEEN": str(tmp_path / "none"), "CRASH_ONLY": "nothing"}
+    quiet |= {"CDC_HTTP__LISTEN": "", "CDC_INSTANCE": "quiet"}
+    async with Nursery() as nursery:  # there the cursor is saved twice a second
+        await nursery.born(["run"], quiet, small.source.log)
+        await small.all_published()
+        before = await small.cursor()
+        assert before is not None
+        await roll_over(small, before["position"])
+        await small.history.reopen()
+
+        async def moved() -> bool:
+            now = await small.cursor()
+            return now is not None and now["position"] > before["position"]
+
+        await small.until(moved, "the cursor moves without events", 15)
+    reads = small.told(WATCHED)
+    small.source.start()
+    await small.mongo.payments.insert_one(payment())
+    await small.require_right()
+    assert small.told(WATCHED) == reads
+
+
+async def put_cursor(way: System, value: bytes | None) -> None:
+    """Over the stored one, under its key."""
+    stored = [r for r in way.topics.of(way.cursors_topic) if r.value is not None][-1]
+    producer = AIOKafkaProducer(bootstrap_servers=way.servers["KAFKA_BOOTSTRAP_SERVERS"])
+    await producer.start()
+    try:
+        await producer.send_and_wait(
+            way.cursors_topic, value, stored.key, partition=stored.partition
+        )
+    finally:
+        await producer.stop()
+
+
+def sealed(cursor: dict[str, Any]) -> bytes:
+    """A cursor with its checksum."""
+    body = json.dumps(cursor).encode()
+    return b'{"cursor":%s,"crc32":%d}' % (body, crc32(body))
+
+
+def with_token(data: str) -> Any:
+    return lambda cursor: sealed({**cursor, "token": {"_data": data}})
+
+
+FORGED = {
+    "damaged": lambda cursor: sealed(cursor).replace(b'"epoch": 0', b'"epoch": 7'),
+    "no cursor at all": lambda cursor: b"\xffnonsense",
+    "a token that is no hex": with_token("82zz"),
+    "a token that is cut": lambda cursor: with_token(cursor["token"]["_data"][:20])(cursor),
+    "a token of another kind": with_token("9aff"),
+    "an empty token": lambda cursor: sealed({**cursor, "token": {}}),
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+async def test_s10_a_cursor_that_cannot_be_used_is_a_gap_that_heals(way: System, how: str) -> None:
+    """Whatever the server, or the checksum, says of it: no crash loop, no skip, a whole read."""
+    kept, gone = payment(), payment()
+    await way.mongo.payments.insert_many([kept, gone])
+    await way.running()
+    assert await way.source.stop() == 0
+    cursor = await way.cursor()
+    assert cursor is not None
+    await put_cursor(way, FORGED[how](cursor))
+    await way.mongo.payments.delete_one({"_id": gone["_id"]})
+    await way.mongo.payments.insert_one(payment())
+    way.source.start()
+    await way.until(lambda: _newer(way, cursor["position"]), "a cursor that is true")
+    await way.require_right()
+    live = await way.postgres.fetchval("SELECT count(*) FROM accounting.transactions_live")
+    assert live == 2
+
+
+async def _newer(way: System, position: int) -> bool:
+    try:
+        cursor = await way.cursor()
+    except (ValueError, KeyError):
+        return False  # the forged one is still the last
+    return cursor is not None and cursor["position"] > position
+
+
+async def test_s9_a_cursor_of_another_database_is_refused_until_a_person_accepts(
+    way: System,
+) -> None:
+    """Two databases are never mixed by mistake: exit 3 with what differs, and the way out."""
+    await way.mongo.payments.insert_many([payment() for _ in range(4)])
+    await way.running()
+    await way.source.stop()
+    other = f"{way.mongo_name}-other"
+    way.configure(uri=way.mongo_uri.replace(way.mongo_name, other))
+    await way.client[other].payments.insert_many([payment(), payment()])
+    try:
+        before = len(way.topics.records)
+        way.source.start()
+        assert await way.ended(way.source) == 3
+        assert way.told(f"database was {way.mongo_name}, is {other}") >= 1
+        assert way.told("cdc resync property --accept") >= 1
+        await way.topics.catch_up()
+        assert len(way.topics.records) == before
+        await way.source.kill()
+        await way.command("resync", way.name, "--accept")
+        way.source.start()
+        await way.until(way.answered, "the other database is accepted")
+        await way.until(lambda: _live(way, 2), "its rows, and no others")
+    finally:
+        await way.client.drop_database(other)
+
+
+async def _live(way: System, count: int) -> bool:
+    query = "SELECT count(*) FROM accounting.transactions_live"
+    return bool(await way.postgres.fetchval(query) == count)
+
+
+async def test_a_topic_made_anew_is_filled_anew(way: System) -> None:
+    """Its id tells: what lay on it is published again, and the consumer starts it over."""
+    await way.mongo.payments.insert_many([payment() for _ in range(20)])
+    await way.running()
+    await way.source.stop()
+    await way.consumer.stop()
+    await _delete_topic(way, f"{way.prefix}.accounting.transactions")
+    await way.remake_topics()
+    way.source.start()
+    way.consumer.start()
+    await way.heard("reaches a topic that was made anew")
+    await way.mongo.payments.insert_one(payment())
+    await way.require_right()
+    assert way.told("recreated", way.consumer.log) >= 1
+
+
+async def test_without_its_cursor_a_source_reads_whole_above_what_it_published(way: System) -> None:
+    """The cursors topic is gone: versions still grow, deletes missed meanwhile are made up for."""
+    gone = payment()
+    await way.mongo.payments.insert_many([gone, *(payment() for _ in range(20))])
+    await way.running()
+    await way.source.stop()
+    await _delete_topic(way, way.cursors_topic)
+    await way.mongo.payments.delete_one({"_id": gone["_id"]})
+    await way.remake_topics()
+    way.source.start()
+    await way.require_right()
+    assert await _live(way, 20)
+
+
+async def _delete_topic(way: System, name: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=way.servers["KAFKA_BOOTSTRAP_SERVERS"])
+    await admin.start()
+    try:
+        await admin.delete_topics([name])
+    finally:
+        await admin.close()
+
+
+MAPPED = """
+[[sources.property.mappings]]
+collection = "payments"
+entity = "accounting.transactions"
+[sources.property.mappings.fields]
+id = "_id"
+amount = {{ path = "amount", type = "decimal" }}
+currency = "currency"
+description = {{ const = "{description}" }}
+type = {{ const = "income" }}
+"""
+
+
+async def test_an_edited_mapping_and_collections_taken_away_are_answered_by_reading(
+    way: System,
+) -> None:
+    """Noticed at the start, told, and every row is as the mapping now says."""
+    await way.mongo.payments.insert_many([payment() for _ in range(20)])
+    await way.mongo.users.insert_one({"name": "Ann"})
+    await way.running()
+    for description in ("first", "second"):
+        await way.source.stop()
+        way.configure(MAPPED.format(description=description))
+        way.source.start()
+
+        async def mapped(wanted: str = description) -> bool:
+            query = "SELECT count(*) FROM accounting.transactions_live WHERE description = $1"
+            return bool(await way.postgres.fetchval(query, wanted) == 20)
+
+        await way.until(mapped, f"all rows are mapped to {description}")
+    assert way.told("was taken away") >= 1
+    assert way.told("was changed") >= 1
+    await way.until(lambda: _no_owners(way), "the owners of a collection taken away are deleted")
+
+
+async def _no_owners(way: System) -> bool:
+    return not await way.postgres.fetchval("SELECT count(*) FROM accounting.owners_live")
