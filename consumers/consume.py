@@ -27,7 +27,7 @@ from cdc.runtime.retry import wait
 from consumers.apply import Outcome, Writer
 from consumers.batch import Batch, Fold, Move, Place
 from consumers.decode import Decoder
-from consumers.feed import Feed, Polled
+from consumers.feed import FAILURES_MAX, Feed, Polled
 from consumers.isolate import Circuit
 from consumers.letters import read_letter
 from consumers.offsets import Start
@@ -41,8 +41,6 @@ from schemas.topics import entity_topic_name
 POLL_EVENTS_MIN = 50
 GROWTH = 8
 """After a batch was too large, those that follow grow by one part in so many."""
-FEED_FAILURES_MAX = 3
-"""Polls that may fail in a row before the group is joined anew."""
 CONFLICT_SECONDS = 0.02
 
 
@@ -89,7 +87,7 @@ class Consumer:
                     raise
                 self._failures += 1
                 self._progress.retrying(error)
-                if self._feed.failures >= FEED_FAILURES_MAX:
+                if self._feed.failures >= FAILURES_MAX:
                     await self._feed.stop()
                 await self._feed.stay()
                 await wait(stop, self._backoff(self._failures))
@@ -172,7 +170,7 @@ class Consumer:
 
     async def _apply(self, writer: Writer, batch: Batch) -> None:
         if batch.generation != self._feed.generation or not batch.moves:
-            self._progress.enter(State.IDLE)
+            self._idle()
             return
         self._progress.enter(State.CONSUMING if batch.events else State.IDLE)
         outcome = await self._applied(writer, batch)
@@ -180,6 +178,13 @@ class Consumer:
         grown = self._events_max + self._events_max // GROWTH + 1
         self._events_max = min(grown, self._limits.poll_events_max)
         self._progress.committed(batch, outcome)
+
+    def _idle(self) -> None:
+        silent = self._feed.silent_seconds(self._progress.clock())
+        if silent > self._limits.kafka_silent_seconds:
+            self._progress.enter(State.WAITING, "Kafka does not answer")
+        else:
+            self._progress.enter(State.IDLE)
 
     async def _applied(self, writer: Writer, batch: Batch) -> Outcome:
         """Once, with more care where a row is refused, again where a race was lost."""

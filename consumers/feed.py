@@ -6,6 +6,7 @@ under an older assignment is dropped.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ from consumers.lean import keep_lean
 from consumers.settings import ConsumerSettings
 
 STAY_SECONDS_MAX = 0.2
+FAILURES_MAX = 3
+"""Polls that may fail in a row before the group is joined anew."""
 MEASURE_SECONDS_MAX = 2.0
 
 
@@ -56,6 +59,9 @@ class Feed:
         self._make_consumer = make_consumer
         self._consumer: Any = None
         self._read_to: dict[Place, int] = {}
+        self._behind: dict[Place, int] = {}
+        self._condemned = ""
+        self._placed_ms = 0.0
 
     @property
     def open(self) -> bool:
@@ -118,6 +124,7 @@ class Feed:
         for place in positions:
             self._consumer.resume(TopicPartition(*place))
         self._read_to = dict(positions)
+        self._placed_ms = time.time() * 1000
         self.positioned = True
         self.refused = False
         self.lost.clear()
@@ -150,6 +157,11 @@ class Feed:
         Whoever cancels it must place the partitions anew: it may have moved them unseen.
         """
         generation = self.generation
+        if self._condemned:
+            fault, self._condemned = self._condemned, ""
+            self.lose()
+            self.failures = FAILURES_MAX
+            raise Unavailable(fault, operation="poll")
         try:
             found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=events_max)
             self.failures = 0
@@ -212,6 +224,32 @@ class Feed:
             partition = TopicPartition(*place)
             seen = asked.get(partition, self._consumer.last_stable_offset(partition))
             ends[place] = seen if seen is not None and seen >= 0 else ends.get(place)
+
+    def silent_seconds(self, now: float) -> float:
+        """Since when no broker has answered; ``now``: seconds since 1970."""
+        heard = [self._consumer.last_poll_timestamp(TopicPartition(*p)) for p in self._read_to]
+        last = max([self._placed_ms, *(each for each in heard if each is not None)])
+        return max(0.0, now - last / 1000) if heard else 0.0
+
+    async def look_after(self) -> None:
+        """Notices a client that has stopped reading: what waited at the last look still does.
+
+        The next poll then fails, and the group is joined anew. Asked while nothing is read.
+        """
+        places = dict(self._read_to)
+        if not places:
+            return
+        found = await self.spans(set(places))
+        behind = {
+            place: read_to
+            for place, read_to in places.items()
+            if found[place][1] > read_to == self._read_to.get(place)
+        }
+        stuck = [place for place, read_to in behind.items() if self._behind.get(place) == read_to]
+        self._behind = behind
+        if stuck:
+            self._behind = {}
+            self._condemned = f"records wait and are not read: {stuck[0].topic}"
 
     async def tell_kafka(self, offsets: Mapping[Place, int]) -> None:
         """Kafka's own offsets, for lag tools only: a failure is of no consequence."""

@@ -26,6 +26,9 @@ from consumers.statements import mark_missing
 from schemas.sql import query
 from schemas.topics import entity_topic_name
 
+MARK_SECONDS_MAX = 600.0
+"""For going through a whole table."""
+
 
 class MissedDeletes:
     """Runs beside the loop; ``assigned`` tells the partitions this process has."""
@@ -86,8 +89,10 @@ class MissedDeletes:
             await connection.execute(query("end_gap"), self._settings.group, *place, topic_id, end)
             if projection is not None:
                 await take_turn(connection, projection)
+                await connection.execute("SET LOCAL statement_timeout = 0")
                 statement = mark_missing(projection)
-                deleted = row_count(await connection.execute(statement, *place, end))
+                tag = await connection.execute(statement, *place, end, timeout=MARK_SECONDS_MAX)
+                deleted = row_count(tag)
         self._log.info(
             "missed deletes are marked", topic=place.topic, partition=place.partition, count=deleted
         )

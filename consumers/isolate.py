@@ -32,18 +32,20 @@ class Circuit:
     share_max: float = REFUSED_SHARE_MAX
     window_rows: int = WINDOW_ROWS
     _window: deque[tuple[int, Counter[str]]] = field(default_factory=deque)
+    _seen: int = 0
 
     def passed(self, rows: int, refused: Counter[str] | None = None) -> None:
-        """Remembers a committed batch."""
+        """Remembers a batch that was written."""
         self._window.append((rows, refused or Counter()))
-        while len(self._window) > 1 and self._seen() - self._window[0][0] >= self.window_rows:
-            self._window.popleft()
+        self._seen += rows
+        while len(self._window) > 1 and self._seen - self._window[0][0] >= self.window_rows:
+            self._seen -= self._window.popleft()[0]
 
     def check(self, refused: Counter[str], rows: int, table: str) -> None:
         """Raises ``Unfit`` where these refusals, of that many rows, are too many."""
         for code, count in refused.items():
             before = sum(codes[code] for _, codes in self._window)
-            seen = self._seen() + rows
+            seen = self._seen + rows
             if count + before >= self.rows_min and count + before > self.share_max * seen:
                 raise Unfit(
                     f"{count + before} of the last {seen} rows are refused with {code}",
@@ -51,9 +53,6 @@ class Circuit:
                     subject=table,
                     hint="is the table still as declared? `cdc migrate --check`",
                 )
-
-    def _seen(self) -> int:
-        return sum(rows for rows, _ in self._window)
 
 
 @dataclass(slots=True)

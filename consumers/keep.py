@@ -17,7 +17,7 @@ from consumers.batch import Place
 from consumers.feed import Feed
 from consumers.placing import Placing
 from consumers.settings import ConsumerSettings
-from consumers.state import Progress
+from consumers.state import Progress, State
 from schemas.sql import query
 
 
@@ -77,6 +77,8 @@ class Keeper:
         self._checked_at = now
         await self._tried(self._placing.check_topics())
         await self._tried(self._count_dead_letters())
+        if self._progress.state is State.IDLE:
+            await self._tried(self._feed.look_after())
 
     async def _observe(self) -> None:
         state = orjson.dumps(self._progress.document()).decode()

@@ -11,6 +11,8 @@ from cdc.runtime.postgres import Connection, transaction, translated
 from schemas.sql import Migration, migrations, query
 
 MIGRATION_LOCK = 0x6C656468
+MIGRATION_SECONDS_MAX = 3600.0
+"""For one migration, and for the wait until another process has done with its own."""
 
 
 class Missing(NamedTuple):
@@ -55,7 +57,10 @@ async def missing(connection: Connection) -> Missing:
 async def migrate(connection: Connection) -> tuple[str, ...]:
     """Applies what is pending and names it; raises ``Unfit`` where what is applied differs."""
     with translated("migrate"):
-        await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
+        await connection.execute(
+            "SELECT pg_advisory_lock($1)", MIGRATION_LOCK, timeout=MIGRATION_SECONDS_MAX
+        )
     try:
         found = await missing(connection)
         if found.changed:
@@ -73,11 +78,12 @@ async def migrate(connection: Connection) -> tuple[str, ...]:
     finally:
         if not connection.is_closed():
             await connection.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
+            await connection.execute("RESET statement_timeout; RESET lock_timeout")
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:
     async with transaction(connection, f"migrate {migration.name}"):
-        await connection.execute(migration.text)
+        await connection.execute(migration.text, timeout=MIGRATION_SECONDS_MAX)
         await connection.execute(
             query("record_migration"), migration.number, migration.name, migration.checksum
         )

@@ -29,6 +29,8 @@ class ConsumerLimits:
     rebalance_timeout_ms: int = 30_000
     metadata_age_ms: int = 30_000
     """So soon the group notices topics and partitions that came, went or were made anew."""
+    kafka_silent_seconds: float = 10.0
+    """After so long without an answer it says so; the client goes on trying by itself."""
     touch_seconds: float = 30.0
     """So often an idle consumer moves ``updated_at`` of its offset rows."""
     keep_seconds: float = 5.0

@@ -4,11 +4,13 @@ Names in brackets are rows of the fault matrix.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from cdc.runtime.errors import Unavailable
 from cdc.runtime.postgres import Connection
@@ -178,6 +180,37 @@ async def test_a_database_that_is_not_there_yet(world: World) -> None:
         await until(lambda: waits(service, "refused"))
         await until(world.caught_up)
     assert await world.amounts() == {"t1": 10}
+
+
+async def test_a_client_that_stopped_reading_is_replaced(world: World) -> None:
+    """(C23) Assigned, records wait, and nothing comes: the group is joined anew."""
+    made: list[AIOKafkaConsumer] = []
+
+    def make_consumer(**options: Any) -> AIOKafkaConsumer:
+        made.append(AIOKafkaConsumer(**options))
+        return made[-1]
+
+    async with consuming(world, backoff=QUICK, make_consumer=make_consumer) as service:
+        await world.publish(payment("t1", 1))
+        await until(world.caught_up)
+        made[0]._fetcher._fetch_task.cancel()
+        for row_id in ("t2", "t3"):  # the first may still come with a request under way
+            await world.publish(payment(row_id, 1))
+            await until(world.caught_up)
+        assert len(made) == 2
+        assert service.progress.events_total == 3
+    assert set(await world.amounts()) == {"t1", "t2", "t3"}
+
+
+async def test_a_broker_that_is_silent_is_told(world: World) -> None:
+    """The consumer goes on by itself; meanwhile it says what it waits for."""
+    now = time.time()
+    async with consuming(world, backoff=QUICK, clock=lambda: now) as service:
+        await until(lambda: holds(service.progress.state.value == "idle"))
+        now += 3600
+        await until(lambda: waits(service, "Kafka does not answer"))
+        now -= 3600
+        await until(lambda: holds(service.progress.state.value == "idle"))
 
 
 async def test_topics_that_are_not_as_declared(world: World) -> None:
