@@ -37,7 +37,8 @@ class Lost:
 class Mapped(Protocol):
     """The part of the normaliser that matters here."""
 
-    mappings: dict[str, str]
+    @property
+    def mappings(self) -> dict[str, str]: ...
 
 
 class Report(Protocol):

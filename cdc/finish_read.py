@@ -19,8 +19,10 @@ from schemas.version import ORDINAL_MAX, pack
 class Deleter(Protocol):
     """The part of the normaliser that writes deletes."""
 
-    mappings: dict[str, str]
-    collections: tuple[str, ...]
+    @property
+    def mappings(self) -> dict[str, str]: ...
+    @property
+    def collections(self) -> tuple[str, ...]: ...
 
     def deletion(
         self, mapping: str, entity: str, row_id: str, version: bytes, time_ms: int

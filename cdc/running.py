@@ -9,7 +9,7 @@ afterwards it is waited for, and said.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +104,7 @@ class SourceRunner:
         ownership: Ownership,
         topics_fit: Callable[[], Awaitable[None]],
         pipeline: Pipeline,
-        collections: Sequence[str],
+        collections: Callable[[], Collection[str]],
         report: StartReport,
         metrics: SourceMetrics,
         totals: Callable[[], Mapping[str, int]],
@@ -123,7 +123,7 @@ class SourceRunner:
         self._topics_fit = topics_fit
         self._pipeline = pipeline
         self._progress = pipeline.progress
-        self._collections = frozenset(collections)
+        self._collections = collections
         self._report = report
         self._metrics = metrics
         self._totals = totals
@@ -238,8 +238,8 @@ class SourceRunner:
         """Begins what was asked for; raises ``Refused`` for what is no request."""
         said = request.parameters
         collection = said.get("collection")
-        if collection is not None and collection not in self._collections:
-            known = ", ".join(sorted(self._collections))
+        if collection is not None and collection not in self._collections():
+            known = ", ".join(sorted(self._collections()))
             raise Refused(f"no collection {collection} is mapped", hint=f"mapped are {known}")
         if request.kind == RESYNC:
             wish = Resync(

@@ -58,10 +58,14 @@ class Normalised(Protocol):
 class Normaliser(Protocol):
     """From a source's changes to events; ``mappings`` are names with fingerprints."""
 
-    mappings: dict[str, str]
-    collections: tuple[str, ...]
-    entities: tuple[str, ...]
-    topics: tuple[str, ...]
+    @property
+    def mappings(self) -> dict[str, str]: ...
+    @property
+    def collections(self) -> tuple[str, ...]: ...
+    @property
+    def entities(self) -> tuple[str, ...]: ...
+    @property
+    def topics(self) -> tuple[str, ...]: ...
 
     def normalise(
         self, changes: Sequence[Change], *, epoch: int, snapshot: str = "false"

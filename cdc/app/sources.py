@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from cdc.app import jobs
 from cdc.app.normalisers import collections_with_images, mongo_normaliser
@@ -19,9 +20,13 @@ from cdc.runtime.errors import SettingsError
 from cdc.runtime.health import Condition
 from cdc.runtime.log import Log
 from cdc.runtime.services import Service
-from cdc.settings import MongoSettings, Settings, SourceSettings
+from cdc.settings import MongoSettings, PlaidSettings, Settings, SourceSettings, YnabSettings
 from cdc.sources.mongo import MongoSource
+from cdc.sources.protocol import Source
 from schemas.topics import cursor_partition, cursors_topic, source_group
+
+if TYPE_CHECKING:
+    from cdc.normalise_api import ApiNormaliser
 
 CONTROL_START_SECONDS = 1.0
 """The control database's client is loaded only then: the first change need not wait for it."""
@@ -35,7 +40,6 @@ async def run(settings: Settings, names: Sequence[str], log: Log) -> int:
     runners = [
         _source(process, name, source, control)
         for name, source in chosen(settings.sources, names, "source").items()
-        if type(source) in _BUILDERS or _told_unbuilt(name, source.type, log)
     ]
     if not runners:
         raise SettingsError("no source to run", hint="see the warnings above")
@@ -51,11 +55,6 @@ async def run(settings: Settings, names: Sequence[str], log: Log) -> int:
         return found if control is None else {**found, "control database": control.condition}
 
     return await process.serve(settings.http.listen, "http.listen", conditions)
-
-
-def _told_unbuilt(name: str, kind: str, log: Log) -> bool:
-    log.warning("sources of this type cannot be run yet", source=name, reason=kind)
-    return False
 
 
 def _source(
@@ -94,7 +93,7 @@ def _source(
         ),
         topics_fit=process.topics_fit,
         pipeline=pipeline,
-        collections=normaliser.collections,
+        collections=lambda: normaliser.collections,
         report=report,
         metrics=metrics,
         totals=lambda: asdict(normaliser.totals),
@@ -117,8 +116,23 @@ def _mongo(process: Process, name: str, settings: MongoSettings) -> tuple[MongoS
     return source, normaliser
 
 
-_BUILDERS: dict[type[SourceSettings], Callable[..., tuple[MongoSource, Normaliser]]] = {
+def _ynab(process: Process, name: str, settings: YnabSettings) -> tuple[Source, "ApiNormaliser"]:
+    from cdc.app import feeds
+
+    return feeds.ynab(process, name, settings)
+
+
+def _plaid(process: Process, name: str, settings: PlaidSettings) -> tuple[Source, "ApiNormaliser"]:
+    from cdc.app import feeds
+
+    return feeds.plaid(process, name, settings)
+
+
+_Built = tuple[Source, "Normaliser | ApiNormaliser"]
+_BUILDERS: dict[type[SourceSettings], Callable[..., _Built]] = {
     MongoSettings: _mongo,
+    YnabSettings: _ynab,
+    PlaidSettings: _plaid,
 }
 """What runs a source of each type of settings."""
 

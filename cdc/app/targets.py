@@ -10,12 +10,15 @@ from cdc.runtime.health import Condition
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.log import Log
 from cdc.runtime.postgres import session
+from cdc.runtime.retry import wait
 from cdc.runtime.services import Service
 from cdc.settings import Settings, TargetSettings
 from consumers.app import ConsumerService
 from consumers.migrate import missing
 from consumers.settings import ConsumerSettings
 from schemas.entities import ENTITIES
+
+BEAT_SECONDS = 5.0
 
 
 async def consume(settings: Settings, names: Sequence[str], log: Log) -> int:
@@ -28,6 +31,7 @@ async def consume(settings: Settings, names: Sequence[str], log: Log) -> int:
     }
     for name, consumer in consumers.items():
         process.services.add(f"consumer {name}", _checked(process, name, consumer))
+        process.services.add(f"beat {name}", _beat(process, name, consumer))
 
     def conditions() -> dict[str, Condition]:
         return {f"target {name}": _seen(consumer) for name, consumer in consumers.items()}
@@ -76,6 +80,21 @@ def _checked(process: Process, name: str, consumer: ConsumerService) -> Service:
         await consumer.run(stop)
 
     return consume_checked
+
+
+def _beat(process: Process, name: str, consumer: ConsumerService) -> Service:
+    """Tells ``/livez`` that the consumer's loop has turned."""
+
+    async def beat(stop: asyncio.Event) -> None:
+        seen = -1
+        while True:
+            if consumer.progress.turns != seen:
+                seen = consumer.progress.turns
+                process.pulse.beat(f"consumer {name}")
+            if await wait(stop, BEAT_SECONDS):
+                return
+
+    return beat
 
 
 async def _migrated(settings: Settings, name: str) -> None:

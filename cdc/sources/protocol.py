@@ -117,5 +117,10 @@ class Source(Protocol):
     async def total(self, stream: Stream, collection: str) -> int | None:
         """How many objects a whole read will go through, about; None: not known."""
 
+    async def history_seconds(self) -> tuple[float, float] | None:
+        """How far the source's own history reaches back, and how much of that lies behind our
+        place; None where there is none, or it is not known.
+        """
+
     async def close(self) -> None:
         """Lets everything go; safe before ``open`` and twice."""

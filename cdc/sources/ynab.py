@@ -214,6 +214,9 @@ class YnabSource:
         held = self._places[stream.name].held
         return None if held is None else held.total(collection)
 
+    async def history_seconds(self) -> None:
+        """Nobody tells how long deltas are remembered."""
+
     async def close(self) -> None:
         await self._api.close()
 

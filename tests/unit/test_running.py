@@ -113,7 +113,7 @@ class World:
             ownership=cast(Ownership, self.ownership),
             topics_fit=self._topics_fit,
             pipeline=cast(Pipeline, self.pipeline),
-            collections=["payments"],
+            collections=lambda: ["payments"],
             report=self.report,
             metrics=metrics,
             totals=dict,
