@@ -11,7 +11,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from cdc.sources.polled import CONTEXT, exact
+from cdc.sources.polled import CONTEXT
 from cdc.sources.protocol import Document
 from schemas.entities import Entity, Kind
 from schemas.money import plain
@@ -84,17 +84,19 @@ def turned(value: Any, document: Document) -> str:
     return written[1:] if written.startswith("-") else f"-{written}"
 
 
-def as_json(value: Any, _: Document) -> Any:
+def as_json(value: Any, document: Document) -> Any:
     """Any value; fractions as text, and no NUL, which Postgres cannot hold."""
-    return _without_nul(exact(value))
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return value.replace("\0", "\ufffd") if "\0" in value else value
-    if isinstance(value, dict):
-        return {_without_nul(name): _without_nul(item) for name, item in value.items()}
-    return [_without_nul(item) for item in value] if isinstance(value, list) else value
+    if kind is dict:
+        return {
+            name.replace("\0", "\ufffd"): None if item is None else as_json(item, document)
+            for name, item in value.items()
+        }
+    if kind is list:
+        return [as_json(item, document) for item in value]
+    return str(value) if kind is Decimal else value
 
 
 PLAINLY: Mapping[Kind, Convert] = {

@@ -383,3 +383,9 @@ def test_a_stream_of_its_own_has_mappings_of_its_own() -> None:
     assert set(both.of("plan-2").mappings) & set(both.mappings) == set()
     assert set(both.of("plan-1").mappings) == set(both.mappings)
     assert all(name.count(":") == 1 for name in both.mappings)
+
+
+def test_what_postgres_cannot_hold_is_replaced_in_nested_values_too() -> None:
+    odd = {"city": "Ber\0lin", "la\0t": [Decimal("1.50"), None, True, "\0"]}
+    row = one("transactions", PLAID_TRANSACTION | {"location": odd}, "plaid", op="c")
+    assert row["location"] == {"city": "Ber\ufffdlin", "la\ufffdt": ["1.50", None, True, "\ufffd"]}
