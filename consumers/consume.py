@@ -160,13 +160,15 @@ class Consumer:
         return batch
 
     async def _arrived(self, reading: asyncio.Task[Batch], stopping: asyncio.Task[bool]) -> bool:
-        """Waits for the batch; False where positions are lost or it is time to stop."""
+        """Waits for the batch, or its error; False: positions are lost, or it is time to stop."""
         lost = asyncio.create_task(self._feed.lost.wait(), name="positions lost")
         try:
             await asyncio.wait({reading, lost, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             lost.cancel()
-        return reading.done() and not stopping.done() and self._feed.positioned
+        if stopping.done() or not reading.done():
+            return False
+        return reading.exception() is not None or self._feed.positioned
 
     async def _apply(self, writer: Writer, batch: Batch) -> None:
         if batch.generation != self._feed.generation or not batch.moves:

@@ -44,6 +44,8 @@ class Progress:
     metrics: ConsumerMetrics
     state: State = State.STARTING
     reason: str = ""
+    turns: int = 0
+    """Grows with every turn of the loop, whatever comes of it: a loop that lives moves it."""
     events_total: int = 0
     parked_total: int = 0
     last_commit_at: float | None = None
@@ -54,6 +56,7 @@ class Progress:
 
     def enter(self, state: State, reason: str = "") -> None:
         """Told once, when it changes; going between consuming and idle is no news."""
+        self.turns += 1
         quiet = {State.CONSUMING, State.IDLE}
         news = (state, reason) != (self.state, self.reason) and not {state, self.state} <= quiet
         self.state, self.reason = state, reason
