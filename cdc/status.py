@@ -24,6 +24,8 @@ from schemas.topics import entity_topic_name, target_group
 T = TypeVar("T")
 
 SERVER_SECONDS_MAX = 8.0
+WORD_SECONDS = 6.0
+"""So old a process's word may be while all is well; what is above that is lag, too."""
 SILENT_SECONDS_MAX = 30.0
 """A process that has said nothing for so long is not there."""
 
@@ -169,7 +171,7 @@ def _source(name: str, said: Mapping[str, Any] | None, *, known: bool) -> dict[s
         "reason": said.get("reason") or None
         if alive
         else f"no process runs it: the last word is {silent:.0f} s old",
-        "lag_seconds": None if lag is None else round(lag + silent, 3),
+        "lag_seconds": None if lag is None else round(lag + max(0.0, silent - WORD_SECONDS), 3),
         "last_event_at": said.get("last_event_at"),
         "events_total": said.get("events_total"),
         "reading": said.get("reading") or {},

@@ -3,34 +3,14 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
-import msgspec
 import pytest
 from bson import Decimal128
 
-from cdc.cursors import decode_cursor, encode_cursor
-from cdc.kafka_broker import KafkaBroker
 from compose.stack.ports import LOOPBACK
 from compose.stack.process import until
-from schemas.envelope import Event
-from schemas.topics import cursor_partition, cursors_topic
-from tests.conftest import Addresses
 from tests.e2e.company import BOOK, PARTITIONS, SECONDS_MAX, Company
-
-
-@pytest.fixture
-async def company(
-    stack: Addresses, mongo_database: str, database: str, topic_prefix: str, tmp_path: Path
-) -> AsyncIterator[Company]:
-    found = Company(stack, mongo_database, database, topic_prefix, tmp_path)
-    try:
-        yield found
-    finally:
-        await found.close()
-
 
 PAYMENT = {"propertyId": "h1", "amount": Decimal128("12.50"), "type": "rent", "status": "paid"}
 
@@ -76,12 +56,12 @@ async def test_a_source_and_a_consumer_run_and_tell_what_they_do(company: Compan
     idle = await company.status()
     assert [(each["name"], each["state"]) for each in idle["sources"]] == [("property", None)]
     source = await company.daemon("run")
-    await company.daemon("consume")
+    consumer = await company.daemon("consume")
     await company.documents["properties"].insert_one({"_id": "h1", "name": "House"})
     await company.documents["payments"].insert_one(dict(PAYMENT))
     await company.documents["payments"].insert_one({**PAYMENT, "propertyId": None})
     await company.documents["payments"].insert_one({**PAYMENT, "currency": "EUR"})
-    bad = await company.documents["payments"].insert_one({"amount": "12,50"})
+    await company.documents["payments"].insert_one({"amount": "12,50"})
     await company.has("SELECT FROM accounting.properties WHERE book = $1 AND id = 'h1'", BOOK)
     await company.has("SELECT FROM sync.dead_letters")
 
@@ -113,6 +93,33 @@ async def test_a_source_and_a_consumer_run_and_tell_what_they_do(company: Compan
     assert status["other_currency_transactions"] == 1
     assert status["missing"] == []
 
+    series = await source.series()
+    for name in (
+        "cdc_source_lag_seconds",
+        "cdc_source_events_total",
+        "cdc_source_last_progress_timestamp_seconds",
+        "cdc_publish_transactions_total",
+        "cdc_build_info",
+    ):
+        assert any(each.startswith(name) for each in series), name
+    loops = (await consumer.get("/livez")).json()["loops"]
+    assert list(loops) == ["consumer main"]
+    created = 'cdc_source_events_total{entity="accounting.properties",op="c",source="property"}'
+    assert series[created] == 1
+    assert [await daemon.stop() for daemon in company.running] == [0, 0]
+    gone = await company.status()
+    assert gone["sources"][0]["state"] is None
+    assert "no process" in gone["sources"][0]["reason"]
+
+
+async def test_a_dead_letter_is_listed_shown_and_closes_when_its_document_is_mended(
+    company: Company,
+) -> None:
+    await company.prepared()
+    await company.daemon("run")
+    await company.daemon("consume")
+    bad = await company.documents["payments"].insert_one({"amount": "12,50"})
+    await company.has("SELECT FROM sync.dead_letters")
     listed = await company.cdc("dead-letters", "list", "--json")
     (letter,) = listed.document["dead_letters"]
     assert (letter["document_id"], letter["path"]) == (str(bad.inserted_id), "amount")
@@ -125,22 +132,6 @@ async def test_a_source_and_a_consumer_run_and_tell_what_they_do(company: Compan
     )
     await company.has("SELECT FROM accounting.transactions WHERE id = $1", str(bad.inserted_id))
     assert (await company.cdc("dead-letters", "list", "--json")).document["dead_letters"] == []
-
-    series = await source.series()
-    for name in (
-        "cdc_source_lag_seconds",
-        "cdc_source_events_total",
-        "cdc_source_last_progress_timestamp_seconds",
-        "cdc_publish_transactions_total",
-        "cdc_build_info",
-    ):
-        assert any(each.startswith(name) for each in series), name
-    created = 'cdc_source_events_total{entity="accounting.properties",op="c",source="property"}'
-    assert series[created] == 1
-    assert [await daemon.stop() for daemon in company.running] == [0, 0]
-    gone = await company.status()
-    assert gone["sources"][0]["state"] is None
-    assert "no process" in gone["sources"][0]["reason"]
 
 
 async def test_replay_mends_what_was_damaged(company: Company) -> None:
@@ -261,69 +252,6 @@ async def test_a_taken_port_is_told_with_the_way_out(company: Company) -> None:
     assert ended.code == 3
     assert f"listen {address}: the port is taken" in ended.err
     assert "http.listen" in ended.err
-
-
-async def test_a_resync_is_taken_by_the_owner_or_by_the_next_one(company: Company) -> None:
-    await company.prepared()
-    await company.documents["users"].insert_one({"_id": "u1", "name": "Ann"})
-    asked = await company.cdc("resync", "property", "--json")
-    assert asked.code == 0
-    assert asked.document["is_run"] is False
-    assert "nobody runs property now" in asked.err
-    source = await company.daemon("run")
-    # A second whole read waits for the cluster's time to move on: on an idle server up to 10 s.
-    await company.documents["other"].insert_one({})
-    await company.has("SELECT FROM sync.requests WHERE state = 'done'")
-
-    async def seen() -> bool:
-        return (await company.status())["sources"][0]["state"] is not None
-
-    await until(seen, SECONDS_MAX, "the source says that it runs")
-    await company.documents["other"].insert_one({})
-    waited = await company.cdc("resync", "property", "--collection", "users", "--wait", "--json")
-    assert (waited.code, waited.document["state"]) == (0, "done"), waited
-    wrong = await company.cdc("resync", "property", "--collection", "none", "--wait", "--json")
-    assert wrong.code == 1
-    assert "mapped are payments, properties, users" in wrong.document["error"]
-    series = await source.series()
-    read = 'cdc_source_events_total{entity="accounting.owners",op="r",source="property"}'
-    assert series[read] == 3  # the first snapshot and two whole reads
-
-
-async def test_a_cursor_of_another_cluster_is_refused_until_a_person_accepts_it(
-    company: Company,
-) -> None:
-    await company.prepared()
-    await company.documents["users"].insert_one({"_id": "u1", "name": "Ann"})
-    source = await company.daemon("run")
-    assert await source.stop() == 0
-    await _make_foreign(company)
-
-    refused = await company.cdc("run")
-    assert refused.code == 3
-    assert "replica_set_id was another" in refused.err
-    assert "cdc resync property --accept" in refused.err
-    assert (await company.cdc("resync", "property", "--accept")).code == 0
-    await company.daemon("run")
-    await company.has("SELECT FROM sync.requests WHERE state = 'done'")
-
-
-async def _make_foreign(company: Company) -> None:
-    """The cursor, as if it had been written of another replica set."""
-    broker = KafkaBroker(
-        company.kafka, prefix=company.prefix, book=BOOK, source="property", topics=()
-    )
-    publisher = broker.publisher()
-    await publisher.start()
-    try:
-        ((key, value),) = (await broker.cursors()).items()
-        cursor = decode_cursor(value or b"")
-        identity = {**cursor.identity, "replica_set_id": "another"}
-        foreign = msgspec.structs.replace(cursor, identity=identity)
-        topic, partition = cursors_topic(company.prefix).name, cursor_partition(BOOK, "property")
-        await publisher.publish([], [Event(topic, partition, key, encode_cursor(foreign), [])])
-    finally:
-        await publisher.close()
 
 
 async def test_a_second_signal_ends_a_drain_at_once(company: Company) -> None:
