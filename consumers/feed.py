@@ -207,16 +207,16 @@ class Feed:
                 self._read_to[place] = after
         return steps
 
-    async def measure(self, ends: dict[Place, int | None], *, ask: bool) -> None:
+    async def measure(self, ends: dict[Place, int | None]) -> None:
         """Brings ``ends``, the stable ends of the assigned partitions, up to date; None: unknown.
 
-        While polls go on the fetches tell; else, where ``ask``, Kafka is asked.
+        While polls go on the fetches tell; else Kafka is asked.
         """
         places = self.assigned()
         for place in ends.keys() - places:
             del ends[place]
         asked = {}
-        if ask and places and not self.positioned:
+        if places and not self.positioned:
             with suppress(KafkaError, OSError, TimeoutError):
                 async with asyncio.timeout(MEASURE_SECONDS_MAX):
                     asked = await self._consumer.end_offsets([TopicPartition(*p) for p in places])

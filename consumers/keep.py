@@ -20,6 +20,9 @@ from consumers.settings import ConsumerSettings
 from consumers.state import Progress, State
 from schemas.sql import query
 
+CONSUMER = "consumer"
+"""The kind of its rows in ``sync.observed``."""
+
 
 class Keeper:
     """Runs beside one ``Consumer``. ``control``: the database of what processes say of themselves.
@@ -46,27 +49,26 @@ class Keeper:
         self._control = _Kept(control)
         self._instance = settings.instance or f"{socket.gethostname()}:{os.getpid()}"
         self._told: dict[Place, int] = {}
+        self._last_error = ""
         self._checked_at = asyncio.get_running_loop().time()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop``; then once more, so that the last word is true."""
+        """Until ``stop``; then Kafka is told once more, and this process is no longer seen."""
         try:
             while not await wait(stop, self._limits.keep_seconds):
                 await self._turn()
                 await self._check()
-            await self._turn(last=True)
+            await self._tell_kafka()
+            await self._tried(self._forget())
         finally:
             await self._target.close()
             await self._control.close()
 
-    async def _turn(self, *, last: bool = False) -> None:
+    async def _turn(self) -> None:
         """Often: what costs next to nothing."""
-        await self._feed.measure(self._progress.ends, ask=not last)
+        await self._feed.measure(self._progress.ends)
         self._progress.measure()
-        offsets = dict(self._progress.offsets)
-        if offsets != self._told:
-            await self._feed.tell_kafka(offsets)
-            self._told = offsets
+        await self._tell_kafka()
         await self._tried(self._observe())
 
     async def _check(self) -> None:
@@ -80,12 +82,24 @@ class Keeper:
         if self._progress.state is State.IDLE:
             await self._tried(self._feed.look_after())
 
+    async def _tell_kafka(self) -> None:
+        offsets = dict(self._progress.offsets)
+        if offsets != self._told:
+            await self._feed.tell_kafka(offsets)
+            self._told = offsets
+
+    async def _forget(self) -> None:
+        name = self._settings.target
+        connection = await self._control.connection()
+        with translated("observe"):
+            await connection.execute(query("forget_observed"), CONSUMER, name, self._instance)
+
     async def _observe(self) -> None:
         state = orjson.dumps(self._progress.document()).decode()
         name = self._settings.target
         connection = await self._control.connection()
         with translated("observe"):
-            await connection.execute(query("observe"), "consumer", name, self._instance, state)
+            await connection.execute(query("observe"), CONSUMER, name, self._instance, state)
 
     async def _count_dead_letters(self) -> None:
         connection = await self._target.connection()
@@ -97,7 +111,9 @@ class Keeper:
         try:
             await errand
         except LedgerError as error:
-            self._progress.log.warning("consumer errand failed", error=str(error))
+            if str(error) != self._last_error:  # told once, not at every turn
+                self._progress.log.warning("consumer errand failed", error=str(error))
+            self._last_error = str(error)
 
 
 class _Kept:

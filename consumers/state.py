@@ -11,6 +11,7 @@ from consumers.apply import Outcome
 from consumers.batch import Batch, Place
 from consumers.metrics import APPLIED, DUPLICATE, PARKED, STALE, ConsumerMetrics
 from consumers.offsets import Start
+from consumers.parked import APPLY
 
 GAPS_KEPT = 20
 PARKED_LINES_MAX = 20
@@ -104,7 +105,8 @@ class Progress:
         happened = Counter(ms for fold in batch.folds.values() for ms in fold.source_ms)
         self.metrics.committed({now - ms / 1000: count for ms, count in happened.items()})
         for index, letter in enumerate(outcome.parked):
-            self.metrics.rows(letter.entity, PARKED, 1)
+            if letter.stage == APPLY:  # the others never were events
+                self.metrics.rows(letter.entity, PARKED, 1)
             if index < PARKED_LINES_MAX:
                 self.log.warning(
                     "dead letter",
