@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from cdc.runtime.errors import Unavailable
 from cdc.runtime.kafka_admin import TopicWish, create_topics
+from cdc.runtime.kafka_records import spans
 from schemas.entities import ENTITIES, Kind, entity
 from schemas.topics import entity_topic
 from tests.conftest import Addresses
-from tests.consumer_world import PARTITIONS, Told, World, applied, make_world, told
+from tests.consumer_world import PARTITIONS, Told, World, applied, make_world, told, until
 from tests.followed import PREFIX, Followed
 from tests.plaid_world import world as plaid_world
 from tests.ynab_world import world as ynab_world
@@ -28,6 +30,16 @@ async def world(stack: Addresses, database: str, topic_prefix: str) -> AsyncIter
     wishes = [TopicWish(each.name, each.partitions, 1, each.config) for each in topics]
     await create_topics(made.settings.kafka, wishes)
     made.settings = replace(made.settings, entities=dict.fromkeys(BUDGET, PARTITIONS))
+
+    async def led() -> bool:
+        try:
+            for topic in topics:
+                await spans(made.settings.kafka, topic.name)
+        except Unavailable:
+            return False
+        return True
+
+    await until(led)  # a topic just made has no leader at first
     yield made
     await made.database.close()
 
