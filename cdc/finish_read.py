@@ -48,7 +48,10 @@ class FinishRead:
         report: Report,
         *,
         clock_ms: Callable[[], int],
+        alone: bool = True,
     ) -> None:
+        """``alone``: the source has no other stream, so what no mapping knows is nobody's."""
+        self._alone = alone
         self._broker = broker
         self._deleter = deleter
         self._topics = topics
@@ -100,7 +103,7 @@ class FinishRead:
             mappings=self._deleter.mappings,
             reads=reads,
             epoch=cursor.epoch,
-            everything=set(self._collections) >= set(self._deleter.collections),
+            everything=self._alone and set(self._collections) >= set(self._deleter.collections),
         )
         if rows.left_out:
             self._report.deletes_left_out(rows.left_out)

@@ -10,6 +10,7 @@ what a person asked for and what the broker refused: the position is always read
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,8 @@ class Pipeline:
         self._wishes = Wishes()
         self._refusals = Refusals()
         self._readers: list[StreamReader] = []
+        self._batches: Counter[str] = Counter()
+        """Batches published, by stream."""
         self._running = asyncio.Event()
         self._running.set()
         self._paused = asyncio.Event()
@@ -114,17 +117,56 @@ class Pipeline:
             async with asyncio.TaskGroup() as start:
                 opening = start.create_task(self._source.open())
                 start.create_task(publisher.start())
-            self._readers = [await self._reader(stream, queue) for stream in opening.result()]
-            self._wishes.hand_to(self._readers)
+            streams = opening.result()
             publishing = _task(self._publish(publisher, queue), f"publish {self._source.name}")
-            reading = [_task(each.run(), f"read {self._source.name}") for each in self._readers]
+            follow = self._follow_alone if len(streams) == 1 else self._follow
+            reading = [
+                _task(follow(stream, queue), f"read {self._source.name} {stream.name}")
+                for stream in streams
+            ]
             await self._until_ended(reading, publishing, queue, stop)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
-            self._readers = []
             await self._source.close()
             await publisher.close()
+
+    async def _follow_alone(self, stream: Stream, queue: Queue) -> None:
+        """The only stream: its trouble is the source's, and ends the session."""
+        await self._read(await self._reader(stream, queue, self._wishes.lost, alone=True))
+
+    async def _follow(self, stream: Stream, queue: Queue) -> None:
+        """One of several: what befalls it is mended here, and the others go on."""
+        troubles, lost = self.progress.troubles, self._wishes.lost
+        attempt = 0
+        while True:
+            before = self._batches[stream.name]
+            try:
+                await self._read(await self._reader(stream, queue, lost, alone=False))
+            except LedgerError as error:
+                decision = policy(error)
+                if decision not in (Policy.RETRY, Policy.READ_WHOLE):
+                    raise
+                lost = Lost(str(error)) if decision is Policy.READ_WHOLE else None
+                attempt = attempt + 1 if self._batches[stream.name] == before else 1
+                if troubles.get(stream.name) != str(error):
+                    self._report.retrying(error)
+                troubles[stream.name] = str(error)
+                self._enter(self.progress.state, self._troubles())
+            await queue.join()  # the position is read again: all that it gave must be there
+            await asyncio.sleep(self._backoff(attempt))
+
+    async def _read(self, reader: StreamReader) -> None:
+        self._readers.append(reader)
+        self._wishes.hand_to([reader])
+        try:
+            await reader.run()
+        finally:
+            self._readers.remove(reader)
+
+    def _troubles(self) -> str:
+        """What keeps single streams from going on, in words."""
+        return "; ".join(f"{name}: {why}" for name, why in self.progress.troubles.items())
 
     async def _until_ended(
         self,
@@ -148,7 +190,9 @@ class Pipeline:
         finally:
             await _cancelled([*ending, *tasks])
 
-    async def _reader(self, stream: Stream, queue: Queue) -> StreamReader:
+    async def _reader(
+        self, stream: Stream, queue: Queue, lost: Lost | None, *, alone: bool
+    ) -> StreamReader:
         """The cursor behind the fence, checked; the source placed there; a reader for it."""
         key = cursor_key(self._book, self._source.name, stream.name)
         stored = (await self._broker.cursors()).get(key)
@@ -156,14 +200,14 @@ class Pipeline:
             self._book,
             self._source,
             stream,
-            self._normaliser,
+            self._normaliser.of(stream.name),
             self._broker,
             self._topics,
             self._report,
         )
         cursor = await beginning.cursor(
-            self._decoded(stored),
-            self._wishes.lost,
+            _decoded(stored, lost),
+            lost,
             accept=self._wishes.accept,
         )
         for name, read in cursor.reads.items():
@@ -171,7 +215,12 @@ class Pipeline:
                 self.progress.totals[name] = await self._source.total(stream, name)
         searched = {topic: entity_of(topic) for topic in cursor.topics} | dict(self._topics)
         finish = FinishRead(
-            self._broker, self._normaliser, searched, self._report, clock_ms=self._clock_ms
+            self._broker,
+            self._normaliser.of(stream.name),
+            searched,
+            self._report,
+            clock_ms=self._clock_ms,
+            alone=alone,
         )
         return StreamReader(
             self._source,
@@ -184,17 +233,6 @@ class Pipeline:
             on_quiet=self._quiet,
             idle_seconds=self._idle_seconds,
         )
-
-    def _decoded(self, stored: bytes | None) -> Cursor | None:
-        """None: there is none, or it is damaged and that has been told."""
-        if stored is None:
-            return None
-        try:
-            return decode_cursor(stored)
-        except Gap:
-            if self._wishes.lost is None:
-                raise
-            return None
 
     def _clock_ms(self) -> int:
         return int(self.progress.clock() * 1000)
@@ -229,6 +267,8 @@ class Pipeline:
         if batch.caught_up:
             progress.caught_up_at = progress.clock()
         self._wishes.lost = None
+        self._batches[batch.cursor.stream] += 1
+        progress.troubles.pop(batch.cursor.stream, None)
         self._report.published(batch.counts, batch.faults)
         for callback in batch.published:
             callback()
@@ -241,7 +281,7 @@ class Pipeline:
         """Nothing is waiting anywhere."""
         self.progress.caught_up_at = self.progress.clock()
         if self.progress.state is State.STREAMING:
-            self._enter(State.IDLE)
+            self._enter(State.IDLE, self._troubles())
 
     def _state_after(self, batch: Batch, reads: Mapping[str, CollectionRead]) -> tuple[State, str]:
         held = next((read.held_deletes for read in reads.values() if read.held_deletes), None)
@@ -250,7 +290,8 @@ class Pipeline:
             return State.READING_WHOLE, f"{reading}: {reads[reading].reason}"
         if held is not None:
             return State.GAP, f"{held} (cdc resync {self._source.name} --allow-deletes)"
-        return (State.IDLE if batch.caught_up and not batch.events else State.STREAMING), ""
+        quiet = batch.caught_up and not batch.events
+        return (State.IDLE if quiet else State.STREAMING), self._troubles()
 
     def _enter(self, state: State, reason: str = "") -> None:
         if self.progress.enter(state, reason):
@@ -275,6 +316,18 @@ class Pipeline:
     def resume(self) -> None:
         self._paused.clear()
         self._running.set()
+
+
+def _decoded(stored: bytes | None, lost: Lost | None) -> Cursor | None:
+    """None: there is none, or it is damaged and that has been told."""
+    if stored is None:
+        return None
+    try:
+        return decode_cursor(stored)
+    except Gap:
+        if lost is None:
+            raise
+        return None
 
 
 def _task(work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":

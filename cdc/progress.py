@@ -55,6 +55,8 @@ class Progress:
     reads: dict[str, ReadProgress] = field(default_factory=dict)
     totals: dict[str, int | None] = field(default_factory=dict)
     """About how many documents the collections hold."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """Why single streams of several do not go on, by their names."""
 
     def __post_init__(self) -> None:
         self.started_at = self.clock()

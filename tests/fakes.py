@@ -217,6 +217,9 @@ class FakeNormaliser:
     def document_id(self, raw_id: Any) -> str:
         return str(raw_id)
 
+    def of(self, stream: str) -> "FakeNormaliser":
+        return self
+
     def normalise(
         self, changes: Sequence[Change], *, epoch: int, snapshot: str = "false"
     ) -> FakeNormalised:

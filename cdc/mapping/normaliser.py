@@ -88,6 +88,10 @@ class Normaliser:
         self.entities = tuple(dict.fromkeys(plan.entity.name for plan in self.plans))
         self.topics = tuple(entity_topic_name(prefix, name) for name in self.entities)
 
+    def of(self, stream: str) -> "Normaliser":
+        """The mappings of one stream: a database is the only one."""
+        return self
+
     def needs_images(self, collection: str) -> bool:
         """Whether a mapping of this collection compares documents before and after."""
         return any(flow.plan.needs_images for flow in self._flows.get(collection, ()))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cdc.sources.plaid import Login
+from compose.simulators.plaid_bank import PlaidSize
 from tests.fakes import random_faults
 from tests.plaid_world import PAGES, SMALL, world
 
@@ -173,3 +174,37 @@ async def test_commits_that_fail_or_stay_in_doubt(seed: int) -> None:
             it.sim.item().refresh()
             await it.settled()
             it.check()
+
+
+async def test_a_login_needed_at_one_bank_does_not_stop_another() -> None:
+    sizes = (SMALL, PlaidSize(name="Second Bank", transactions=40))
+    async with world(*sizes) as it:
+        await it.settled()
+        it.sim.item("Second Bank").fail_item()
+        first = it.sim.item()
+        for _ in range(3):
+            added = first.add_transaction("3.00", "Kiosk")
+            await it.followed.run_until(
+                lambda added=added: added in it.followed.rows("budget.transactions")
+            )
+        await it.followed.run_until(
+            lambda: (
+                "bank 1: " in it.followed.line.progress.reason
+                and "ITEM_LOGIN_REQUIRED" in it.followed.line.progress.reason
+            )
+        )
+        states = {row["status"] for row in it.followed.rows("budget.budgets").values()}
+        assert states == {"good", "login_required"}
+        it.sim.item("Second Bank").repair_item()
+        await it.settled()
+        it.check()
+
+
+async def test_an_item_that_never_worked_does_not_stop_another() -> None:
+    sizes = (SMALL, PlaidSize(name="Second Bank", transactions=40))
+    async with world(*sizes) as it:
+        it.sim.item("Second Bank").fail_item()
+        first = it.sim.item()
+        added = first.add_transaction("3.00", "Kiosk")
+        await it.followed.run_until(lambda: added in it.followed.rows("budget.transactions"))
+        it.followed.check_order()

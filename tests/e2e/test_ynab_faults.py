@@ -9,7 +9,7 @@ from cdc.whole_read import LookUp
 from cdc.wishes import Resync
 from compose.simulators.ynab_household import YnabSize
 from tests.fakes import random_faults
-from tests.ynab_world import world
+from tests.ynab_world import SMALL, world
 
 
 async def test_split_lines_that_do_not_add_up_are_told_and_kept() -> None:
@@ -177,3 +177,21 @@ async def test_edits_while_pages_of_a_whole_read_are_published(
         assert gone
         memos = {row["memo"] for row in it.followed.rows("budget.transactions").values()}
         assert "edit 0" in memos
+
+
+async def test_a_plan_that_fails_does_not_stop_another() -> None:
+    sizes = (SMALL, YnabSize(name="Holiday House", transactions=100, years=1))
+    async with world(*sizes) as it:
+        gone = it.sim.plan("Holiday House").plan
+        it.sim.fail_next("status", match=gone.id, status=500, times=10_000)
+        home = it.sim.plan("Household")
+        for _ in range(3):
+            added = home.add_transaction("Wallet", -1_000, category="Pets")
+            await it.followed.run_until(
+                lambda added=added: added in it.followed.rows("budget.transactions")
+            )
+        assert gone.id in it.followed.line.progress.reason
+        it.sim.clear_faults()
+        await it.settled()
+        it.check()
+        assert it.followed.line.progress.reason == ""
