@@ -17,6 +17,7 @@ from bson import Decimal128, ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 
 Document = dict[str, Any]
 
@@ -32,7 +33,8 @@ PAUSE_SECONDS = 0.01
 class Writer:
     """`step` makes one change; `run` makes them until told to stop.
 
-    `written` counts changes; `unmappable` is how many of a hundred payments have no amount.
+    `written` counts changes, `unsure` those that were not answered; `unmappable` is how many of a
+    hundred payments have no amount.
     """
 
     client: "AsyncMongoClient[Document]"
@@ -40,6 +42,7 @@ class Writer:
     seed: int
     unmappable: int = 3
     written: int = 0
+    unsure: int = 0
     ids: dict[str, list[Any]] = field(
         default_factory=lambda: {"payments": [], "properties": [], "users": []}
     )
@@ -59,7 +62,10 @@ class Writer:
     async def run(self, stop: asyncio.Event, pause_seconds: float = PAUSE_SECONDS) -> None:
         """Until told to stop; a step that has begun is ended."""
         while not stop.is_set():
-            await self.step()
+            try:
+                await self.step()
+            except PyMongoError:  # the server went away: done or not, its history tells
+                self.unsure += 1
             await asyncio.sleep(pause_seconds * self.rng.uniform(0.2, 2))
 
     async def steps(self, count: int) -> None:

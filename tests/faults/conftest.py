@@ -8,9 +8,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from compose.stack.mongo import MongoServer
 from consumers.migrate import migrate
 from tests.conftest import Addresses
+from tests.crash.nursery import Nursery
 from tests.faults.system import System
+
+OPLOG_MIB = 1
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +51,39 @@ async def migrated_database(stack: Addresses, migrated: str) -> AsyncIterator[st
         await server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     finally:
         await server.close()
+
+
+@pytest.fixture
+async def mongod(tmp_path: Path) -> AsyncIterator[MongoServer]:
+    """One of one's own, with a small oplog that really forgets."""
+    async with MongoServer(
+        tmp_path / "mongod",
+        oplog_mib=OPLOG_MIB,
+        arguments=("--syncdelay", "1"),  # a checkpoint: what a start needs is not forgotten
+    ) as server:
+        assert isinstance(server, MongoServer)
+        yield server
+
+
+@pytest.fixture
+async def own_way(
+    stack: Addresses,
+    mongod: MongoServer,
+    migrated_database: str,
+    topic_prefix: str,
+    tmp_path: Path,
+) -> AsyncIterator[System]:
+    """`way` with a mongod of one's own, to kill, to step down, to fill."""
+    names = (migrated_database, mongod.uri, topic_prefix)
+    async with System(stack.environment, *names, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def nursery() -> AsyncIterator[Nursery]:
+    """Processes that start at once, with small pages (`tests/crash`)."""
+    async with Nursery() as found:
+        yield found
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from compose.demo.compare import ACCOUNT_TABLE, TOTALS_TABLE, compare
 from compose.demo.daemons import CDC, Daemon, run_to_end
 from compose.stack.errors import StackError
 from schemas.entities import ENTITIES
+from tests.crash.nursery import Life, Nursery
 from tests.faults import readback
 from tests.faults.readback import History, Topics
 from tests.invariants import Record, Seen, require, violations
@@ -82,6 +83,8 @@ class System:
         self.history = History(self.client, self.mongo_name)
         self.source = self.daemon("run")
         self.consumer = self.daemon("consume")
+        self.idle = False
+        """Nobody else writes anything: then the cluster's time moves every 10 s only."""
         self.configure(mappings)
 
     @property
@@ -160,7 +163,6 @@ class System:
 
     async def published(self) -> bool:
         """Whether the cursor covers everything that was written so far."""
-        await self.history.nudge()
         cursor = await self.cursor()
         if cursor is None:
             return False
@@ -203,6 +205,8 @@ class System:
         """Fails with the logs' last words when it does not come true in time."""
         deadline = time.monotonic() + seconds_max
         while not await condition():
+            if not self.idle:
+                await self.history.nudge()
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds_max:g} s: {what}\n{self.last_words()}")
             self.source.check()
@@ -302,6 +306,21 @@ class System:
                 raise StackError(f"`cdc {daemon.verb}` does not end", str(daemon.log))
             await asyncio.sleep(POLL_SECONDS)
         return code
+
+
+async def quick(way: System, nursery: Nursery, **crash: str) -> Life:
+    """`cdc run` with pages of seven documents and a cursor saved twice a second.
+
+    `crash`: what it dies of (`tests/crash/launch.py`); nothing, if nothing is said.
+    """
+    said = {"SEEN": str(way.folder / "quick.points"), "ONLY": "nothing", **crash}
+    environment = {
+        **way.environment,
+        "CDC_HTTP__LISTEN": "",
+        "CDC_INSTANCE": f"{way.prefix}-quick",
+        **{f"CRASH_{name}": value for name, value in said.items()},
+    }
+    return await nursery.born(["run"], environment, way.source.log)
 
 
 def lines(log: Path) -> Sequence[str]:

@@ -4,8 +4,6 @@ The points are not listed anywhere: what a process passes is a point, and it is 
 time (`tests/crash`). Repeats, pairs and soft signals are `make crash`.
 """
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests.crash.nursery import Nursery
@@ -13,12 +11,6 @@ from tests.crash.story import consumer_story, source_story
 from tests.faults.system import System
 
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture
-async def nursery() -> AsyncIterator[Nursery]:
-    async with Nursery() as found:
-        yield found
 
 
 async def test_o2_source_killed_at_every_point_loses_and_doubles_nothing(

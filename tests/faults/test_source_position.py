@@ -1,8 +1,7 @@
 """A position that is lost, refused, foreign or forged: a gap that is told, mended by reading."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
+import signal
 from typing import Any
 from zlib import crc32
 
@@ -11,14 +10,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from bson import Decimal128, ObjectId
 
-from compose.stack.mongo import MongoServer
-from tests.conftest import Addresses
 from tests.crash.nursery import Nursery
-from tests.faults.system import System
+from tests.faults.system import System, quick
 
-OPLOG_MIB = 1
-OFTEN_DURABLE = ("--syncdelay", "1")
-"""A checkpoint each second: what the next start would need of the oplog is not forgotten."""
 FILLER_BYTES = 4_000_000
 FILLERS_MAX = 100
 WATCHED = "collection is read whole"
@@ -28,77 +22,68 @@ def payment(**fields: Any) -> dict[str, Any]:
     return {"_id": ObjectId(), "amount": Decimal128("10.00"), "currency": "USD", **fields}
 
 
-@pytest.fixture
-async def small(
-    stack: Addresses, migrated_database: str, topic_prefix: str, tmp_path: Path
-) -> AsyncIterator[System]:
-    """The way with a mongod of its own, whose oplog holds one mebibyte."""
-    server = MongoServer(tmp_path / "mongod", oplog_mib=OPLOG_MIB, arguments=OFTEN_DURABLE)
-    async with server:
-        names = (migrated_database, server.uri, topic_prefix)
-        async with System(stack.environment, *names, tmp_path) as found:
-            yield found
+async def first_position(way: System) -> int:
+    """Of what the oplog still knows."""
+    first = await way.client.local["oplog.rs"].find_one(sort=[("$natural", 1)])
+    assert first is not None
+    return int((first["ts"].time << 32) | first["ts"].inc)
 
 
 async def roll_over(way: System, position: int) -> None:
     """Writes into another database until the oplog has forgotten the position."""
-    oplog = way.client.local["oplog.rs"]
     for number in range(FILLERS_MAX):
         filler = {"_id": number, "filler": "x" * FILLER_BYTES}
         await way.client.elsewhere.fillers.insert_one(filler)
-        first = await oplog.find_one(sort=[("$natural", 1)])
-        assert first is not None
-        if (first["ts"].time << 32) | first["ts"].inc > position:
+        if await first_position(way) > position:
             return
     raise AssertionError("the oplog does not roll over")
 
 
-async def test_s3_oplog_rolled_over_while_stopped_is_a_gap_that_heals(small: System) -> None:
+async def test_s3_oplog_rolled_over_while_stopped_is_a_gap_that_heals(own_way: System) -> None:
     """Nothing is skipped: what was written, changed and deleted meanwhile is read and repaired."""
-    writer = small.writer(3)
+    writer = own_way.writer(3)
     await writer.found(60)
-    await small.running()
-    await small.source.kill()
+    await own_way.running()
+    await own_way.source.kill()
     await writer.steps(80)
-    await small.history.catch_up()
-    cursor = await small.cursor()
+    await own_way.history.catch_up()
+    cursor = await own_way.cursor()
     assert cursor is not None
-    await roll_over(small, small.history.newest)
-    await small.history.reopen()
-    small.source.start()
-    await small.heard('"state":"gap"')
-    await small.heard("the position is lost")
+    await roll_over(own_way, own_way.history.newest)
+    await own_way.history.reopen()
+    own_way.source.start()
+    await own_way.heard('"state":"gap"')
+    await own_way.heard("the position is lost")
     await writer.steps(20)
-    await small.require_right()
-    assert small.told("whole read is done") >= 2
+    await own_way.require_right()
+    assert own_way.told("whole read is done") >= 2
 
 
 async def test_s4_a_quiet_source_in_a_busy_cluster_does_not_age(
-    small: System, tmp_path: Path
+    own_way: System, nursery: Nursery
 ) -> None:
     """The cursor moves on without events, so that a restart finds it in the oplog."""
-    await small.mongo.payments.insert_one(payment())
-    small.consumer.start()
-    quiet = {**small.environment, "CRASH_SEEN": str(tmp_path / "none"), "CRASH_ONLY": "nothing"}
-    quiet |= {"CDC_HTTP__LISTEN": "", "CDC_INSTANCE": "quiet"}
-    async with Nursery() as nursery:  # there the cursor is saved twice a second
-        await nursery.born(["run"], quiet, small.source.log)
-        await small.all_published()
-        before = await small.cursor()
-        assert before is not None
-        await roll_over(small, before["position"])
-        await small.history.reopen()
+    await own_way.mongo.payments.insert_one(payment())
+    own_way.consumer.start()
+    life = await quick(own_way, nursery)  # there the cursor is saved twice a second
+    await own_way.all_published()
+    before = await own_way.cursor()
+    assert before is not None
+    await roll_over(own_way, before["position"])
+    await own_way.history.reopen()
 
-        async def moved() -> bool:
-            now = await small.cursor()
-            return now is not None and now["position"] > before["position"]
+    async def moved() -> bool:
+        now = await own_way.cursor()
+        return now is not None and now["position"] > await first_position(own_way)
 
-        await small.until(moved, "the cursor moves without events", 15)
-    reads = small.told(WATCHED)
-    small.source.start()
-    await small.mongo.payments.insert_one(payment())
-    await small.require_right()
-    assert small.told(WATCHED) == reads
+    await own_way.until(moved, "the cursor moves without events", 15)
+    life.signal(signal.SIGKILL)
+    await life.ended
+    reads = own_way.told(WATCHED)
+    own_way.source.start()
+    await own_way.mongo.payments.insert_one(payment())
+    await own_way.require_right()
+    assert own_way.told(WATCHED) == reads
 
 
 async def put_cursor(way: System, value: bytes | None) -> None:
