@@ -151,6 +151,7 @@ async def test_a_deleted_row_keeps_its_content_and_stays_deleted(world: World) -
     await world.publish(payment("t1", 4, amount="9"))
     await applied(world)
     assert await world.rows("accounting.transactions_live", "amount") == {"t1": (Decimal(9),)}
+    assert await world.one("SELECT count(*) FROM sync.dead_letters") == 0
 
 
 async def test_a_delete_in_the_same_poll_leaves_the_last_content(world: World) -> None:

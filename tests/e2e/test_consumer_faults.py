@@ -13,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from cdc.runtime.errors import Unavailable
+from cdc.runtime.kafka_abandon import abandon
 from cdc.runtime.postgres import Connection
 from consumers.app import ConsumerService
 from schemas.topics import partition_of
@@ -32,6 +33,8 @@ from tests.consumer_world import (
     told,
     until,
 )
+
+SESSION_SECONDS = 6
 
 
 @pytest.fixture
@@ -226,12 +229,22 @@ async def test_topics_that_are_not_as_declared(world: World) -> None:
 async def test_the_same_instance_comes_back_at_once(world: World) -> None:
     """Static membership: a restart takes its place without waiting for the session to end."""
     settings = replace(world.settings, instance="one")
+    made: list[AIOKafkaConsumer] = []
+
+    def make_consumer(**options: Any) -> AIOKafkaConsumer:
+        made.append(AIOKafkaConsumer(**options))
+        return made[-1]
+
     for n in range(1, 4):
         await world.publish(payment("t1", n, amount=str(n)))
-        async with consuming(world, settings):
-            started = asyncio.get_running_loop().time()
-            await until(world.caught_up)
-            assert asyncio.get_running_loop().time() - started < 4
+        service = ConsumerService(settings, log=Quiet(), make_consumer=make_consumer)
+        started = asyncio.get_running_loop().time()
+        task = asyncio.create_task(service.run(asyncio.Event()))
+        await until(world.caught_up)
+        assert asyncio.get_running_loop().time() - started < SESSION_SECONDS - 2
+        await abandon(made[-1])  # as a killed process would: the group is not told
+        task.cancel()
+        await asyncio.wait({task})
     assert await world.amounts() == {"t1": 3}
 
 
