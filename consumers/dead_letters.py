@@ -18,9 +18,10 @@ from consumers.apply import arrays, take_turn
 from consumers.batch import Place, Row
 from consumers.decode import Decoder
 from consumers.isolate import Circuit, isolate
-from consumers.parked import APPLY, MAP, Parked, park, parked_row
+from consumers.parked import APPLY, Parked, park, parked_row
 from consumers.projections import PROJECTIONS
 from consumers.statements import REPLAY, upsert
+from schemas.dead_letter import MAP
 from schemas.entities import entity as entity_named
 from schemas.sql import query
 

@@ -1,33 +1,18 @@
 """Records of ``<prefix>.dead_letters``: what a source could not map, brought into Postgres."""
 
-import msgspec
-
 from consumers.batch import Place, Record
-from consumers.parked import MAP, Parked, at, parked_record, subject, text
-
-
-class _Letter(msgspec.Struct):
-    book: str
-    source: str
-    entity: str
-    mapping: str
-    document_id: str | None
-    reason: str
-    row_id: str | None = None
-    path: str | None = None
-    version: str = ""
-    collection: str | None = None
-
-
-_decode = msgspec.json.Decoder(_Letter).decode
+from consumers.parked import Parked, at, parked_record, subject, text
+from schemas.dead_letter import MAP, decode_dead_letter
 
 
 def read_letter(record: Record, place: Place) -> Parked:
     """The dead letter in a record; one that cannot be read is a dead letter itself."""
     try:
-        letter = _decode(record.value or b"")
+        letter = decode_dead_letter(record.value or b"")
         version = bytes.fromhex(letter.version)
-    except (msgspec.MsgspecError, ValueError) as error:
+        if letter.stage != MAP:
+            raise ValueError(f"stage {letter.stage!r} is not told over the topic")
+    except ValueError as error:
         return parked_record(record, place, "", "not a dead letter", str(error))
     return Parked(
         book=text(letter.book),
@@ -36,20 +21,28 @@ def read_letter(record: Record, place: Place) -> Parked:
         stage=MAP,
         subject=subject(letter.document_id or at(place, record)),
         mapping=text(letter.mapping),
-        collection=_clean(letter.collection),
+        collection=text(letter.collection),
         document_id=_clean(letter.document_id),
         row_id=_clean(letter.row_id),
+        common_id=_clean(common_id(letter.document_id, letter.row_id)),
         topic=place.topic,
         partition=place.partition,
         offset=record.offset,
         key=None,
         value=None,
         headers="{}",
-        path=_clean(letter.path),
+        path=text(letter.path),
         reason=text(letter.reason),
         detail=None,
         version=version,
     )
+
+
+def common_id(document_id: str | None, row_id: str | None) -> str | None:
+    """What the ids of the document's rows begin with: its own, behind the mapping's prefix."""
+    if document_id is None or row_id is None or document_id not in row_id:
+        return row_id or document_id
+    return row_id[: row_id.index(document_id) + len(document_id)]
 
 
 def _clean(value: str | None) -> str | None:

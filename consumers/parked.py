@@ -14,7 +14,6 @@ from schemas.sql import query
 if TYPE_CHECKING:
     from consumers.batch import Place, Record, Row
 
-MAP = "map"
 APPLY = "apply"
 SUBJECT_CHARACTERS_MAX = 500
 DETAIL_CHARACTERS_MAX = 2_000
@@ -32,6 +31,7 @@ class Parked(NamedTuple):
     collection: str | None
     document_id: str | None
     row_id: str | None
+    common_id: str | None
     topic: str
     partition: int
     offset: int
@@ -72,6 +72,7 @@ def parked_record(
         collection=None,
         document_id=text(row_id) if row_id is not None else None,
         row_id=text(row_id) if row_id is not None else None,
+        common_id=None,
         topic=place.topic,
         partition=place.partition,
         offset=record.offset,

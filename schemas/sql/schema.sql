@@ -24,6 +24,7 @@ CREATE TABLE sync.offsets (
 
 -- What could not be mapped (stage map, by a source) or applied (stage apply, here).
 -- subject: the document's id, or where no id can be told, the record's key or place.
+-- common_id: what the ids of all rows of the document begin with.
 CREATE TABLE sync.dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     book text COLLATE "C" NOT NULL,
@@ -35,6 +36,7 @@ CREATE TABLE sync.dead_letters (
     collection text,
     document_id text COLLATE "C",
     row_id text COLLATE "C",
+    common_id text COLLATE "C",
     topic text,
     partition integer,
     "offset" bigint,
@@ -338,14 +340,14 @@ WHERE d.resolved_at IS NULL
     AND (
         SELECT true FROM sync.row_versions AS r
         WHERE r.entity = d.entity AND r.book = d.book AND r.source = d.source
-            AND r.id = coalesce(d.row_id, d.document_id)
+            AND r.id = coalesce(d.row_id, d.common_id)
             AND (r.version > d.version OR (d.stage = 'apply' AND r.version = d.version))
         LIMIT 1
     ) IS NULL
     AND (
         SELECT true FROM sync.row_versions AS r
         WHERE d.stage = 'map' AND r.entity = d.entity AND r.book = d.book AND r.source = d.source
-            AND r.id > d.document_id || '/' AND r.id < d.document_id || '0'
+            AND r.id > d.common_id || '/' AND r.id < d.common_id || '0'
             AND r.version > d.version
         LIMIT 1
     ) IS NULL;

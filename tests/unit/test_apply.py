@@ -14,6 +14,7 @@ from consumers import statements
 from consumers.apply import arrays, copy_text
 from consumers.batch import Fold, Place, Row
 from consumers.decode import Decoder, read_key, read_op, read_version
+from consumers.letters import common_id
 from consumers.parked import SUBJECT_CHARACTERS_MAX, Parked, subject
 from consumers.projections import PROJECTIONS, Projection
 from schemas.entities import entity
@@ -216,6 +217,24 @@ def test_rows_are_written_in_the_order_of_their_keys() -> None:
 
 def test_a_key_is_read_strictly() -> None:
     assert read_key(b'{"book":"b","id":"i","source":"s"}') == ("b", "s", "i")
+
+
+@pytest.mark.parametrize(
+    ("document_id", "row_id", "common"),
+    [
+        ("d1", None, "d1"),
+        ("d1", "d1", "d1"),
+        ("d1", "d1/a/#3", "d1"),
+        ("d1", "fees:d1", "fees:d1"),
+        ("d1", "fees:d1/#0", "fees:d1"),
+        ("d1", "invoice 7", "invoice 7"),
+        (None, None, None),
+    ],
+)
+def test_what_the_rows_of_a_document_begin_with(
+    document_id: str | None, row_id: str | None, common: str | None
+) -> None:
+    assert common_id(document_id, row_id) == common
 
 
 def test_a_long_subject_stays_one_of_its_own() -> None:

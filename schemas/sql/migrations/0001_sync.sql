@@ -24,6 +24,7 @@ CREATE TABLE sync.offsets (
 
 -- What could not be mapped (stage map, by a source) or applied (stage apply, here).
 -- subject: the document's id, or where no id can be told, the record's key or place.
+-- common_id: what the ids of all rows of the document begin with.
 CREATE TABLE sync.dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     book text COLLATE "C" NOT NULL,
@@ -35,6 +36,7 @@ CREATE TABLE sync.dead_letters (
     collection text,
     document_id text COLLATE "C",
     row_id text COLLATE "C",
+    common_id text COLLATE "C",
     topic text,
     partition integer,
     "offset" bigint,

@@ -225,14 +225,14 @@ WHERE d.resolved_at IS NULL
     AND (
         SELECT true FROM sync.row_versions AS r
         WHERE r.entity = d.entity AND r.book = d.book AND r.source = d.source
-            AND r.id = coalesce(d.row_id, d.document_id)
+            AND r.id = coalesce(d.row_id, d.common_id)
             AND (r.version > d.version OR (d.stage = 'apply' AND r.version = d.version))
         LIMIT 1
     ) IS NULL
     AND (
         SELECT true FROM sync.row_versions AS r
         WHERE d.stage = 'map' AND r.entity = d.entity AND r.book = d.book AND r.source = d.source
-            AND r.id > d.document_id || '/' AND r.id < d.document_id || '0'
+            AND r.id > d.common_id || '/' AND r.id < d.common_id || '0'
             AND r.version > d.version
         LIMIT 1
     ) IS NULL;
