@@ -9,6 +9,7 @@ stack of its own and ends it.
 """
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import asyncpg
 import pytest
 from pymongo import AsyncMongoClient
 
+from cdc.runtime.log import LibraryHandler
 from compose.stack.names import REPOSITORY, Place
 from compose.stack.servers import Stack
 
@@ -53,6 +55,17 @@ def stack_command(*words: str) -> subprocess.CompletedProcess[str]:
         timeout=UP_SECONDS_MAX,
         check=False,
     )
+
+
+@pytest.fixture(autouse=True)
+def _libraries_speak_to_nobody_gone() -> Iterator[None]:
+    """A log made inside this process takes over the libraries' records: it must end with its test,
+    or the next library that speaks writes to a closed stream in the middle of another test.
+    """
+    yield
+    logging.captureWarnings(False)
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if not isinstance(each, LibraryHandler)]
 
 
 @pytest.fixture(scope="session")

@@ -205,7 +205,7 @@ def _json(_logger: Any, _method: str, event: EventDict) -> str:
     return orjson.dumps(first | dict(event), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-class _Library(logging.Handler):
+class LibraryHandler(logging.Handler):
     """Other people's log records as lines of ours, each repeated at most every 30 s."""
 
     def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
@@ -241,7 +241,7 @@ def _message(record: logging.LogRecord) -> str:
 def _take_over(log: Log) -> None:
     logging.captureWarnings(True)
     root = logging.getLogger()
-    root.handlers = [_Library(log)]
+    root.handlers = [LibraryHandler(log)]
     root.setLevel(logging.WARNING)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
