@@ -176,11 +176,20 @@ def translated(operation: str, subject: str = "") -> Iterator[None]:
 
 _BY_CLASS: dict[str, type[LedgerError]] = {
     "08": Unavailable,  # connection
+    "09": Refused,  # somebody's trigger
     "0A": Conflict,  # a plan that does not fit any more
+    "0L": Unfit,  # rights
+    "0P": Unfit,
     "22": Refused,  # data
     "23": Refused,  # constraints
     "25": Unavailable,  # read-only, idle in transaction
+    "26": Unavailable,  # a pooler gave us another session
+    "27": Refused,  # somebody's trigger
     "28": Unfit,  # who we are
+    "2B": Unfit,
+    "2F": Refused,  # somebody's function
+    "38": Refused,
+    "39": Refused,
     "3D": Unfit,  # no such database
     "3F": Unfit,  # no such schema
     "40": Conflict,  # deadlock, serialization
@@ -191,11 +200,14 @@ _BY_CLASS: dict[str, type[LedgerError]] = {
     "55": Unavailable,  # lock not available
     "57": Unavailable,  # shutdown, cancelled
     "58": Unavailable,  # the server's own system
+    "72": Conflict,  # snapshot too old
     "F0": Unavailable,
+    "HV": Unavailable,  # somebody's foreign table
     "P0": Refused,  # raised by somebody's trigger
     "XX": Unavailable,
 }
 _BY_STATE: dict[str, type[LedgerError]] = {
+    "25P02": BrokenPromise,  # a statement after an error that we passed over
     "40003": Doubt,  # completion unknown
     "54001": Unavailable,  # statement too complex: not the row's fault
 }
@@ -219,8 +231,8 @@ def _kind(error: BaseException) -> type[LedgerError]:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], BrokenPromise)
-    if isinstance(error, ssl.SSLError):
-        return Unfit
+    if isinstance(error, ssl.SSLError) or "SSL upgrade" in str(error):
+        return Unfit  # its certificate, or it has no TLS
     if isinstance(error, asyncpg.ClientConfigurationError):
         return SettingsError
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched | OSError | TimeoutError):
