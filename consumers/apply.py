@@ -42,6 +42,7 @@ class Writer:
         self._group = group
         self._circuit = circuit
         self._stages: set[str] = set()
+        self._statements: dict[tuple[str, bool, bool], str] = {}
 
     async def apply(self, batch: Batch, outcome: Outcome, *, careful: bool = False) -> None:
         """Applies and commits, counting into ``outcome`` (true if the commit is).
@@ -104,11 +105,18 @@ class Writer:
             if staged:
                 await self._copy(projection, part)
             if part:
-                statement = statements.upsert(projection, known=known, staged=staged)
+                statement = self._upsert_statement(projection, known, staged)
                 columns = () if staged else arrays(part)
                 topic = part[0].place.topic
                 written += row_count(await self._connection.execute(statement, topic, *columns))
         return written
+
+    def _upsert_statement(self, projection: Projection, known: bool, staged: bool) -> str:
+        """Built once: for a single row it costs as much as the row."""
+        name = (projection.table, known, staged)
+        if name not in self._statements:
+            self._statements[name] = statements.upsert(projection, known=known, staged=staged)
+        return self._statements[name]
 
     async def _copy(self, projection: Projection, rows: Sequence[Row]) -> None:
         await self._connection.copy_to_table(

@@ -31,7 +31,7 @@ from consumers.feed import FAILURES_MAX, Feed, Polled
 from consumers.isolate import Circuit
 from consumers.letters import read_letter
 from consumers.offsets import Start
-from consumers.parked import Parked
+from consumers.parked import APPLY, Parked
 from consumers.placing import Placing
 from consumers.settings import ConsumerSettings
 from consumers.state import Progress, State
@@ -140,7 +140,8 @@ class Consumer:
         for place, records in polled.records.items():
             batch.last_written_ms[place] = records[-1].timestamp
             if place.topic == self._settings.dead_letters_topic:
-                batch.parked += (read_letter(record, place) for record in records)
+                letters = (read_letter(record, place) for record in records)
+                batch.parked += (each for each in letters if self._concerns(each))
                 continue
             entity, decoder = self._decoders[place.topic]
             fold = batch.folds.setdefault(entity, Fold())
@@ -158,6 +159,11 @@ class Consumer:
         batch.folds = {entity: fold for entity, fold in batch.folds.items() if fold.rows}
         batch.events = sum(len(fold.source_ms) for fold in batch.folds.values())
         return batch
+
+    def _concerns(self, letter: Parked) -> bool:
+        """A document that does not map is shown by the targets that take its entity's domain."""
+        domains = {name.partition(".")[0] for name in self._settings.entities}
+        return letter.stage == APPLY or letter.entity.partition(".")[0] in domains
 
     async def _arrived(self, reading: asyncio.Task[Batch], stopping: asyncio.Task[bool]) -> bool:
         """Waits for the batch, or its error; False: positions are lost, or it is time to stop."""

@@ -137,6 +137,7 @@ async def test_what_a_source_could_not_map_arrives(world: World) -> None:
     await world.publish_letter(letter | {"path": "date", "version": version(4).hex()})
     await world.publish_letter({"nonsense": True})
     await world.publish_letter(letter | {"stage": "other"})
+    await world.publish_letter(letter | {"entity": "budget.payees"})  # another target's
     await applied(world)
     rows = await world.database.fetch(
         "SELECT stage, document_id, path, reason, collection, version, attempts, value IS NULL"
