@@ -52,6 +52,8 @@ def plain(amount: Decimal) -> str:
 
 def normalised(amount: str) -> str:
     """The one text of this value: no needless zeros, no minus zero. ``amount`` is plain."""
+    if amount[-1] != "0":
+        return amount
     if "." in amount:
         amount = amount.rstrip("0").rstrip(".")
-    return "0" if amount in ("-0", "") else amount
+    return "0" if amount == "-0" else amount
