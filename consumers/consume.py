@@ -20,6 +20,7 @@ from cdc.runtime.errors import (
     Policy,
     Refused,
     Unavailable,
+    Unfit,
     policy,
 )
 from cdc.runtime.postgres import Connect, Connection, session
@@ -42,6 +43,8 @@ POLL_EVENTS_MIN = 50
 GROWTH = 8
 """After a batch was too large, those that follow grow by one part in so many."""
 CONFLICT_SECONDS = 0.02
+AWAY_SECONDS_MAX = 3.0
+"""A server that was away is asked this often; what a person must mend, less and less."""
 
 
 class Consumer:
@@ -90,7 +93,10 @@ class Consumer:
                 if self._feed.failures >= FAILURES_MAX:
                     await self._feed.stop()
                 await self._feed.stay()
-                await wait(stop, self._backoff(self._failures))
+                seconds = self._backoff(self._failures)
+                if not isinstance(error, Unfit):
+                    seconds = min(seconds, AWAY_SECONDS_MAX)
+                await wait(stop, seconds)
 
     async def _session(self, stop: asyncio.Event) -> None:
         if not self._feed.open:
