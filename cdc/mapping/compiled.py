@@ -2,8 +2,8 @@
 
 No configuration is interpreted per document: what a row usually holds (text, ObjectId, date) is
 converted in place, anything else by the column's own function. Names and values of the
-configuration enter as bound objects only, never as source text. A row of the built-in payments takes
-1.9 us like this, 5.2 us by a loop over closures.
+configuration enter as bound objects only, never as source text. A row of the built-in payments
+takes 1.9 us like this, 5.2 us by a loop over closures.
 """
 
 from collections.abc import Callable, Mapping

@@ -204,7 +204,7 @@ class _ByKey(_Flow):
         self._is_gone = plan.is_soft_deleted
 
     def add(self, change: Change, batch: _Batch) -> None:
-        _, op, raw_id, old, document, *_ = change
+        _, op, raw_id, old, document, _, _, _, _ = change
         if document is None and op != "d":
             return  # looked up and not there any more: its delete follows
         try:
