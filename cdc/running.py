@@ -178,13 +178,16 @@ class SourceRunner:
         self._watch(self._progress)
         ended = asyncio.Event()
         running = asyncio.create_task(self._pipeline.run(ended), name=f"pipeline {self.source}")
+        lost = asyncio.create_task(self._ownership.wait_lost(), name=f"lose {self.source}")
         ends = {
+            lost,
             asyncio.create_task(stop.wait(), name="stop"),
-            asyncio.create_task(self._ownership.wait_lost(), name=f"lose {self.source}"),
             asyncio.create_task(self._report.changed.wait(), name=f"start {self.source}"),
         }
         try:
             await asyncio.wait({running, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if lost.done():
+                lost.result()  # raises what the membership died of, if that is why
             if (reason := self._report.kept_from_start) is not None:
                 raise reason
             if not running.done() and not stop.is_set():
