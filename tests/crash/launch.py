@@ -23,6 +23,7 @@ from tests.crash.wrapped import wrap_everything
 PR_SET_PDEATHSIG = 1
 LOOK_SECONDS = 0.005
 READ_BYTES = 65536
+SESSION_MS = 1500
 
 
 def serve() -> None:
@@ -82,6 +83,7 @@ def live() -> None:
     points = Points(
         Path(said["CRASH_SEEN"]),
         number=signal.Signals[said.get("CRASH_SIGNAL", "SIGKILL")],
+        raises=bool(said.get("CRASH_RAISES")),
         nth=int(said.get("CRASH_NTH", "1")),
         only=said.get("CRASH_ONLY", ""),
     )
@@ -98,7 +100,9 @@ def load() -> None:
     import cdc.sources.mongo  # noqa: F401
     from cdc import control, running, stream_reader
     from cdc.app import normalisers, sources, targets  # noqa: F401
+    from cdc.ownership import Ownership
     from cdc.pipeline import Pipeline
+    from cdc.runtime.postgres import PostgresTarget
     from consumers import apply
     from consumers.settings import ConsumerLimits
 
@@ -111,6 +115,11 @@ def load() -> None:
     apply.COPY_ROWS_MIN = 5
     limits = ConsumerLimits.__init__.__kwdefaults__  # type: ignore[misc]
     limits |= {"keep_seconds": 0.05, "check_seconds": 0.1, "touch_seconds": 0.1}
+    limits |= {"session_timeout_ms": SESSION_MS, "heartbeat_ms": SESSION_MS // 3}
+    ownership = Ownership.__init__.__kwdefaults__  # type: ignore[misc]
+    ownership["session_timeout_ms"] = SESSION_MS
+    server = PostgresTarget.__init__.__kwdefaults__  # type: ignore[misc]
+    server |= {"connect_seconds_max": 4.0, "statement_seconds_max": 4.0, "lock_seconds_max": 3.0}
 
 
 if __name__ == "__main__":

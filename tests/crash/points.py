@@ -35,13 +35,14 @@ class Points:
     """`seen` is a file of names, one a line, kept from life to life of the process.
 
     `nth`: at which passing of a point in one life it is deadly. `number`: the signal, one a life.
-    `only`: names that count contain it.
+    `only`: names that count contain it. `raises`: an error that nobody knows, instead of death.
     """
 
     seen: Path
     number: signal.Signals = signal.SIGKILL
     nth: int = 1
     only: str = ""
+    raises: bool = False
     _known: set[str] = field(default_factory=set)
     _passed: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -64,6 +65,8 @@ class Points:
             self._done = True
             with self.seen.open("a") as file:
                 file.write(f"{line}\n")
+            if self.raises:
+                raise ZeroDivisionError("planted by a test")
             os.kill(os.getpid(), self.number)
 
     def asked(self, what: str) -> str:

@@ -308,19 +308,23 @@ class System:
         return code
 
 
-async def quick(way: System, nursery: Nursery, **crash: str) -> Life:
-    """`cdc run` with pages of seven documents and a cursor saved twice a second.
+async def quick(
+    way: System, nursery: Nursery, verb: str = "run", *, instance: str = "quick", **crash: str
+) -> Life:
+    """`cdc run` or `cdc consume` with everything quick and small (`tests/crash/launch.py`).
 
-    `crash`: what it dies of (`tests/crash/launch.py`); nothing, if nothing is said.
+    `crash`: what it dies of; nothing, if nothing is said. No `instance`: no static membership.
     """
-    said = {"SEEN": str(way.folder / "quick.points"), "ONLY": "nothing", **crash}
+    said = {"SEEN": str(way.folder / f"quick-{verb}.points"), "ONLY": "nothing", **crash}
     environment = {
         **way.environment,
         "CDC_HTTP__LISTEN": "",
-        "CDC_INSTANCE": f"{way.prefix}-quick",
+        "CDC_HTTP__CONSUMER_LISTEN": "",
+        **({"CDC_INSTANCE": f"{way.prefix}-{instance}-{verb}"} if instance else {}),
         **{f"CRASH_{name}": value for name, value in said.items()},
     }
-    return await nursery.born(["run"], environment, way.source.log)
+    log = way.source.log if verb == "run" else way.consumer.log
+    return await nursery.born([verb], environment, log)
 
 
 def lines(log: Path) -> Sequence[str]:
