@@ -12,7 +12,7 @@ from typing import Any
 import bson
 from bson import ObjectId, Timestamp, json_util
 from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.json_util import JSONMode, JSONOptions
 from bson.raw_bson import RawBSONDocument
 
@@ -26,7 +26,9 @@ RAW: CodecOptions[RawBSONDocument] = CodecOptions(
     document_class=RawBSONDocument, uuid_representation=UuidRepresentation.STANDARD
 )
 _CANONICAL = JSONOptions(
-    json_mode=JSONMode.CANONICAL, uuid_representation=UuidRepresentation.STANDARD
+    json_mode=JSONMode.CANONICAL,
+    uuid_representation=UuidRepresentation.STANDARD,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 _SNAPSHOT = {"level": "snapshot"}
 
