@@ -119,7 +119,7 @@ def load() -> None:
     ownership = Ownership.__init__.__kwdefaults__  # type: ignore[misc]
     ownership["session_timeout_ms"] = SESSION_MS
     server = PostgresTarget.__init__.__kwdefaults__  # type: ignore[misc]
-    server |= {"connect_seconds_max": 4.0, "statement_seconds_max": 4.0, "lock_seconds_max": 3.0}
+    server |= {"connect_seconds_max": 3.0, "statement_seconds_max": 3.0, "lock_seconds_max": 2.0}
 
 
 if __name__ == "__main__":

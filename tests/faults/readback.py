@@ -4,6 +4,7 @@ Nothing of the product is used, so that it cannot hide its own faults.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -56,6 +57,20 @@ class Topics:
                 for batch in found.values():
                     self.records += [_record(each) for each in batch]
 
+    async def reopen(self) -> None:
+        """By a client that has seen no broker die; what was read is kept."""
+        places = (
+            {}
+            if self._committed is None
+            else {
+                each: await self._committed.position(each) for each in self._committed.assignment()
+            }
+        )
+        await self.close()
+        fresh = await self._opened()
+        for place, position in places.items():
+            fresh.seek(place, position)
+
     async def start_over(self) -> None:
         """Some of them are new."""
         await self.close()
@@ -106,7 +121,8 @@ class Topics:
     async def close(self) -> None:
         consumer, self._committed = self._committed, None
         if consumer is not None:
-            await consumer.stop()
+            with contextlib.suppress(asyncio.CancelledError):  # of a task of its own
+                await consumer.stop()
 
 
 def _record(raw: Any) -> Record:

@@ -20,11 +20,10 @@ from pymongo import AsyncMongoClient
 from cdc.runtime.kafka import KafkaConnection
 from cdc.topics import bring_up, declared_topics
 from compose.demo.compare import ACCOUNT_TABLE, TOTALS_TABLE, compare
-from compose.demo.daemons import CDC, Daemon, run_to_end
-from compose.stack.errors import StackError
 from schemas.entities import ENTITIES
 from tests.crash.nursery import Life, Nursery
 from tests.faults import readback
+from tests.faults.daemon import Daemon, run_to_end
 from tests.faults.readback import History, Topics
 from tests.invariants import Record, Seen, require, violations
 from tests.writers import CANARY, Writer
@@ -81,8 +80,8 @@ class System:
         names = [*self.entity_topics, self.cursors_topic, self.letters_topic]
         self.topics = Topics(servers["KAFKA_BOOTSTRAP_SERVERS"], names)
         self.history = History(self.client, self.mongo_name)
-        self.source = self.daemon("run")
-        self.consumer = self.daemon("consume")
+        self.source = Daemon("run", self.environment, folder / "run.log")
+        self.consumer = Daemon("consume", self.environment, folder / "consume.log")
         self.idle = False
         """Nobody else writes anything: then the cluster's time moves every 10 s only."""
         self.configure(mappings)
@@ -107,12 +106,6 @@ class System:
     @property
     def environment(self) -> dict[str, str]:
         return {**self.servers, "CDC_CONFIG": str(self.config)}
-
-    def daemon(self, verb: str, **environment: str) -> Daemon:
-        """`cdc run` or `cdc consume`, as a person would start it."""
-        return Daemon(
-            verb, {**self.environment, **environment}, self.folder / f"{verb}.log", (CDC,)
-        )
 
     async def command(self, *words: str) -> None:
         """Runs `cdc words` to its end; StackError when it fails."""
@@ -295,17 +288,6 @@ class System:
         derived = (ACCOUNT_TABLE, TOTALS_TABLE) if compared.unmappable else ()
         different = [str(each) for each in compared.differences if each.table not in derived]
         require(different, "against the documents")
-
-    async def ended(self, daemon: Daemon, seconds_max: float = QUIET_SECONDS_MAX) -> int:
-        """Waits for the end of a process; its exit code (negative: a signal)."""
-        child = daemon._child
-        assert child is not None
-        deadline = time.monotonic() + seconds_max
-        while (code := child.exit_code) is None:
-            if time.monotonic() > deadline:
-                raise StackError(f"`cdc {daemon.verb}` does not end", str(daemon.log))
-            await asyncio.sleep(POLL_SECONDS)
-        return code
 
 
 async def quick(

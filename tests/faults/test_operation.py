@@ -105,10 +105,9 @@ async def test_o5_everything_wrong_with_the_configuration_is_told_at_once(way: S
     """Exit 2, each fault with its place, no secret, no traceback, and nothing was started."""
     way.config.write_text(WRONG)
     way.source.start()
-    assert await way.ended(way.source) == 2
+    assert await way.source.ended() == 2
     said = way.source.log.read_text()
     for place in ("instnce", "topic_prefix", "targets.main.dsn", "accounting.transaction"):
         assert place in said
     assert "hunter2" not in said
     assert "Traceback" not in said
-    await way.source.kill()

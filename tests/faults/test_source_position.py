@@ -159,12 +159,11 @@ async def test_s9_a_cursor_of_another_database_is_refused_until_a_person_accepts
     try:
         before = len(way.topics.records)
         way.source.start()
-        assert await way.ended(way.source) == 3
+        assert await way.source.ended() == 3
         assert way.told(f"database was {way.mongo_name}, is {other}") >= 1
         assert way.told("cdc resync property --accept") >= 1
         await way.topics.catch_up()
         assert len(way.topics.records) == before
-        await way.source.kill()
         await way.command("resync", way.name, "--accept")
         way.source.start()
         await way.until(way.answered, "the other database is accepted")
