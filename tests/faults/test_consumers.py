@@ -162,12 +162,6 @@ async def test_p1_the_loser_of_a_deadlock_does_it_all_again(way: System) -> None
     await way.require_right()
     assert not await way.postgres.fetchval("SELECT count(*) FROM sync.dead_letters")
 
-    async def counted() -> bool:
-        query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-        return bool(await way.postgres.fetchval(query))
-
-    await way.until(counted, "the server has counted the deadlock")
-
 
 FULL = """
 CREATE FUNCTION accounting.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
