@@ -131,4 +131,3 @@ def main(arguments: list[str]) -> int:
         else:
             (FOLDER / name).unlink()
     return 0
-
