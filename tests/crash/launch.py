@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.crash.points import Points
+from tests.crash.points import Pairs, Points
 from tests.crash.wrapped import wrap_everything
 
 PR_SET_PDEATHSIG = 1
@@ -80,13 +80,17 @@ def fork(asked: dict[str, Any]) -> int:
 def live() -> None:
     """`cdc` with its clients wrapped. It does not return."""
     said = os.environ
+    seen, number = Path(said["CRASH_SEEN"]), signal.Signals[said.get("CRASH_SIGNAL", "SIGKILL")]
     points = Points(
-        Path(said["CRASH_SEEN"]),
-        number=signal.Signals[said.get("CRASH_SIGNAL", "SIGKILL")],
-        raises=bool(said.get("CRASH_RAISES")),
+        seen,
+        number,
         nth=int(said.get("CRASH_NTH", "1")),
+        raises=bool(said.get("CRASH_RAISES")),
         only=said.get("CRASH_ONLY", ""),
     )
+    if "CRASH_FIRST" in said:
+        first = tuple(said["CRASH_FIRST"].split(","))
+        points = Pairs(seen, number, first=first, last=said["CRASH_LAST"])
     wrap_everything(points)
     from cdc.__main__ import main
 

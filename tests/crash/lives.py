@@ -14,7 +14,9 @@ from contextlib import asynccontextmanager
 from tests.crash.nursery import Life, Nursery
 from tests.faults.system import System
 
-LIVES_MAX = 3000
+LIVES_MAX = 20_000
+PASSED, PAIR = "all after ", " then "
+"""See `points.Pairs`."""
 LOOK_SECONDS = 0.02
 DRAIN_SECONDS_MAX = 30.0
 WORKING = ('"state":"idle"', '"state":"streaming"', '"state":"consuming"')
@@ -32,6 +34,7 @@ class Lives:
         self._verb = verb
         self._log = way.source.log if verb == "run" else way.consumer.log
         self._crash = dict(crash or {})
+        self._soft = self._crash.get("SIGNAL") == "SIGTERM"
         self._seen = way.folder / f"{verb}.points"
         self._stopping = False
         self._cut = False
@@ -43,7 +46,14 @@ class Lives:
 
     @property
     def points(self) -> list[str]:
-        return self._seen.read_text().splitlines() if self._seen.exists() else []
+        lines = self._seen.read_text().splitlines() if self._seen.exists() else []
+        return [line for line in lines if not line.startswith(PASSED)]
+
+    @property
+    def _last(self) -> str:
+        """Of two crashes in a row, where the first one was; empty: the next one is the first."""
+        last = self.points[-1] if self.points else ""
+        return "" if PAIR in last else last
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -53,25 +63,28 @@ class Lives:
             "CDC_HTTP__LISTEN": "",
             "CDC_HTTP__CONSUMER_LISTEN": "",
             "CRASH_SEEN": str(self._seen),
+            "CRASH_LAST": self._last,
             **{f"CRASH_{name}": value for name, value in self._crash.items()},
         }
 
     async def live(self) -> None:
         """From life to life, until one ends in peace after `stop`."""
-        number = signal.Signals[self._crash.get("SIGNAL", "SIGKILL")]
-        by_signal = -number if number == signal.SIGKILL else 0
         for _ in range(LIVES_MAX):
             async with self._turn:
                 known, born_at = len(self.points), time.monotonic()
                 began_at = self._log.stat().st_size if self._log.exists() else 0
-                self._life = await self._nursery.born([self._verb], self._environment, self._log)
-                code = await self._end(self._life, began_at)
+                # Two soft signals are one that is not soft: the last life gets ours alone.
+                armed = not (self._soft and self._stopping)
+                environment = self._environment | ({} if armed else {"CRASH_ONLY": "nothing"})
+                self._life = await self._nursery.born([self._verb], environment, self._log)
+                code = await self._end(self._life, began_at, armed=armed)
             died_at = self.points[known:]
             if not died_at and code == 0 and self._stopping:
                 return
-            if not died_at and self._cut:
+            if not died_at and code == -signal.SIGKILL and (self._cut or self._soft):
                 continue
-            assert code == by_signal, f"ended with {code} at {died_at}\n{self._way.last_words()}"
+            wanted = 0 if self._soft else -signal.SIGKILL
+            assert code == wanted, f"ended with {code} at {died_at}\n{self._way.last_words()}"
             assert len(died_at) == 1, f"a life of several deaths: {died_at}"
             self.deaths += 1
             self.seconds[died_at[0]] = time.monotonic() - born_at
@@ -87,14 +100,15 @@ class Lives:
             yield
         self._cut = False
 
-    async def _end(self, life: Life, began_at: int) -> int:
+    async def _end(self, life: Life, began_at: int, *, armed: bool) -> int:
         """Waits for the end of this life; asks for it, once it works, where that is wanted."""
         known, asked = len(self.points), False
         while not life.ended.done():
-            if self._stopping and not asked and self._works(began_at):
-                life.signal(signal.SIGTERM)
+            died = len(self.points) > known
+            if self._stopping and not asked and not died and self._works(began_at):
+                life.signal(signal.SIGKILL if self._soft and armed else signal.SIGTERM)
                 asked = True
-            if asked or len(self.points) > known:
+            if asked or died:
                 async with asyncio.timeout(DRAIN_SECONDS_MAX):
                     return await life.ended
             await asyncio.wait({life.ended}, timeout=LOOK_SECONDS)

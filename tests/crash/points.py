@@ -98,6 +98,43 @@ class Points:
         return result
 
 
+@dataclass
+class Pairs(Points):
+    """Two crashes in a row: at a step of a commit, and again while the next life recovers from it.
+
+    `first`: parts of the names of the steps to crash at. `last`: where the life before this one
+    crashed first; empty: this life is to crash first. The file has `P`, `P then Q`, and `all after
+    P` once a life has come back to P without a new point on its way.
+    """
+
+    first: tuple[str, ...] = ()
+    last: str = ""
+
+    def at(self, name: str) -> None:
+        with self._lock:
+            if self._done:
+                return
+            if self.last and name != self.last:
+                self._crash(f"{self.last} then {name}")
+            elif self.last:
+                self._note(f"all after {name}")
+                self.last = ""
+            elif any(each in name for each in self.first):
+                self._crash(name, again=f"all after {name}" not in self._known)
+
+    def _crash(self, line: str, *, again: bool = False) -> None:
+        if line in self._known and not again:
+            return
+        self._done = True
+        self._note(line)
+        os.kill(os.getpid(), self.number)
+
+    def _note(self, line: str) -> None:
+        self._known.add(line)
+        with self.seen.open("a") as file:
+            file.write(f"{line}\n")
+
+
 class _Suspended:
     """Awaits for another, and tells each time it is left waiting."""
 

@@ -15,7 +15,8 @@ from tests.crash.lives import Lives
 from tests.crash.nursery import Nursery
 from tests.faults.system import BOOK, System
 
-PART_SECONDS_MAX = 240.0
+PART_SECONDS_MAX = 3000.0
+WRITE_PAUSE_SECONDS = 0.03
 STRANGER = "stranger"
 
 
@@ -23,16 +24,17 @@ async def source_story(
     nursery: Nursery, way: System, crash: Mapping[str, str] | None = None, seed: int = 1
 ) -> Lives:
     """The source dies; the consumer lives. Every invariant holds after each part."""
+    way.patience_seconds = PART_SECONDS_MAX
     writer = way.writer(seed)
     await writer.found(24)
     lives = Lives(nursery, way, "run", crash)
     way.consumer.start()
     async with asyncio.TaskGroup() as group:
         living = group.create_task(lives.live(), name="live")
-        async with way.writing(writer):
+        async with way.writing(writer, WRITE_PAUSE_SECONDS):
             await _until(way, way.published, "the first snapshot is published")
         await way.require_right()
-        async with way.writing(writer):
+        async with way.writing(writer, WRITE_PAUSE_SECONDS):
             await way.mongo.users.drop()
             writer.ids["users"].clear()
             await way.ask("resync")
@@ -58,17 +60,18 @@ async def consumer_story(
     nursery: Nursery, way: System, crash: Mapping[str, str] | None = None, seed: int = 2
 ) -> Lives:
     """The consumer dies; the source lives. Every invariant holds after each part."""
+    way.patience_seconds = PART_SECONDS_MAX
     writer = way.writer(seed)
     await writer.found(24)
     lives = Lives(nursery, way, "consume", crash)
     way.source.start()
     async with asyncio.TaskGroup() as group:
         living = group.create_task(lives.live(), name="live")
-        async with way.writing(writer):
+        async with way.writing(writer, WRITE_PAUSE_SECONDS):
             await _until(way, way.published, "the first snapshot is published")
             await _until(way, way.applied_once, "every partition has its offset")
         await way.require_right()
-        async with way.writing(writer):
+        async with way.writing(writer, WRITE_PAUSE_SECONDS):
             await _strange_records(way)
             await _until(way, _parked(way), "strange records are parked")
         async with lives.nobody():
@@ -146,4 +149,4 @@ def _no_gaps(way: System) -> Callable[[], Awaitable[bool]]:
 
 async def _until(way: System, condition: Callable[[], Awaitable[bool]], what: str) -> None:
     await way.history.catch_up()
-    await way.until(condition, what, PART_SECONDS_MAX)
+    await way.until(condition, what)

@@ -26,7 +26,7 @@ from tests.faults import readback
 from tests.faults.daemon import Daemon, run_to_end
 from tests.faults.readback import History, Topics
 from tests.invariants import Record, Seen, require, violations
-from tests.writers import CANARY, Writer
+from tests.writers import CANARY, PAUSE_SECONDS, Writer
 
 BOOK = "acme"
 QUIET_SECONDS_MAX = 60.0
@@ -82,6 +82,7 @@ class System:
         self.history = History(self.client, self.mongo_name)
         self.source = Daemon("run", self.environment, folder / "run.log")
         self.consumer = Daemon("consume", self.environment, folder / "consume.log")
+        self.patience_seconds = QUIET_SECONDS_MAX
         self.idle = False
         """Nobody else writes anything: then the cluster's time moves every 10 s only."""
         self.configure(mappings)
@@ -139,10 +140,12 @@ class System:
         return Writer(self.client, self.mongo_name, seed, **options)
 
     @asynccontextmanager
-    async def writing(self, writer: Writer) -> AsyncIterator[Writer]:
+    async def writing(
+        self, writer: Writer, pause_seconds: float = PAUSE_SECONDS
+    ) -> AsyncIterator[Writer]:
         """The writer writes beside the body; its last step is ended with it."""
         stop = asyncio.Event()
-        task = asyncio.create_task(writer.run(stop), name="write")
+        task = asyncio.create_task(writer.run(stop, pause_seconds), name="write")
         try:
             yield writer
         finally:
@@ -193,9 +196,10 @@ class System:
         self,
         condition: Callable[[], Awaitable[bool]],
         what: str,
-        seconds_max: float = QUIET_SECONDS_MAX,
+        seconds_max: float | None = None,
     ) -> None:
         """Fails with the logs' last words when it does not come true in time."""
+        seconds_max = self.patience_seconds if seconds_max is None else seconds_max
         deadline = time.monotonic() + seconds_max
         while not await condition():
             if not self.idle:
