@@ -55,6 +55,9 @@ class PostgresTarget:
         """Host and database, for messages: never user or password."""
         try:
             parts = urlsplit(self.dsn)
+            hosts = parts.netloc.rpartition("@")[2]
+            if "," in hosts:  # a primary and its standbys
+                return f"{hosts}{parts.path}"
             return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
         except ValueError:
             return "the database"

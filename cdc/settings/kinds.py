@@ -72,7 +72,8 @@ def _dsn(secret: Secret) -> Secret:
     fix = "write postgresql://user:password@host:5432/database"
     try:
         parts = urlsplit(secret.get_secret_value())
-        _ = parts.port
+        for host in parts.netloc.rpartition("@")[2].split(","):  # a primary and its standbys
+            _ = urlsplit(f"//{host}").port
     except ValueError:  # its words may hold a part of the password
         raise wrong("has no port where one must be", fix) from None
     if parts.scheme not in ("postgresql", "postgres"):

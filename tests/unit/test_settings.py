@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cdc.runtime.postgres import PostgresTarget
 from cdc.runtime.settings_reader import FaultySettings
 from cdc.settings import MongoSettings, Settings, YnabSettings, load
 
@@ -101,6 +102,7 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         ('[kafka]\nssl_cafile = "/no/such/ca.pem"', "there is no such file"),
         ('[targets.main]\ndsn = "postgresql://h:5432"', "names no database"),
         ('[targets.main]\ndsn = "postgresql://h:many/x"', "port"),
+        ('[targets.main]\ndsn = "postgresql://h:1,other:many/x"', "port"),
         ('[sources.p]\ntype = "mongodb"\nuri = "mongodb://h:1x/db"', "1x is no port"),
         ('[sources.p]\ntype = "mongodb"\nuri = "http://h/db"', "is not a MongoDB URI"),
         ('[sources.p]\nuri = "mongodb://h/db"', "sources.p.type"),
@@ -110,6 +112,14 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
 )
 def test_values_that_cannot_be(toml: str, told: str, tmp_path: Path) -> None:
     assert any(told in one for one in faults(toml, tmp_path=tmp_path))
+
+
+def test_a_primary_and_its_standbys_are_one_target(tmp_path: Path) -> None:
+    """Which of them takes writes is asked at each connection: a fail-over needs no new setting."""
+    dsn = "postgresql://u@first:5432,second:5433/ledger"
+    settings = loaded(f'[targets.main]\ndsn = "{dsn}"', tmp_path=tmp_path)
+    assert settings.targets["main"].dsn.get_secret_value() == dsn
+    assert PostgresTarget(dsn=dsn).subject == "first:5432,second:5433/ledger"
 
 
 def test_two_targets_may_not_write_the_same_tables(tmp_path: Path) -> None:
