@@ -18,10 +18,10 @@ from typing import Protocol
 
 import msgspec
 
-from cdc.broker import Broker
 from cdc.cursors import CollectionRead, Cursor, begun
+from cdc.kafka.broker import Broker
+from cdc.kafka.own_rows import highest_version
 from cdc.missing import collection_of
-from cdc.own_rows import highest_version
 from cdc.runtime.errors import ForeignCursor, Gap
 from cdc.sources.protocol import Checkpoint, Source, Stream
 from schemas.version import ORDINAL_MAX, Version

@@ -74,7 +74,7 @@ def partitions(settings: Settings) -> dict[str, int]:
 
 def declared_topics(settings: Settings) -> list[Topic]:
     """Every topic, as it must be."""
-    from cdc.topics import declared_topics as declared
+    from cdc.kafka.topics import declared_topics as declared
 
     return declared(settings.kafka.topic_prefix, ENTITIES, settings.kafka.partitions)
 

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from cdc.broker import Broker
 from cdc.cursors import CollectionRead, Cursor
+from cdc.kafka.broker import Broker
 from cdc.missing import Missing, MissingRows, Tally
 from cdc.whole_read import WholeRead
 from schemas.envelope import Event

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cdc.broker import Broker
 from cdc.cursors import CollectionRead
-from cdc.own_rows import own_rows
+from cdc.kafka.broker import Broker
+from cdc.kafka.own_rows import own_rows
 from schemas.envelope import decode_key
 from schemas.version import pack
 

@@ -15,12 +15,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from cdc.begin import Beginning, Lost
-from cdc.broker import Broker, TransactionalPublisher
 from cdc.cursors import CollectionRead, Cursor, cursor_key, decode_cursor, encode_cursor
 from cdc.finish_read import FinishRead
+from cdc.kafka.broker import Broker, TransactionalPublisher
+from cdc.kafka.refusals import Refusals
 from cdc.progress import Progress, State
 from cdc.publisher import RecordsRefused
-from cdc.refusals import Refusals
 from cdc.report import Report
 from cdc.runtime.errors import Fenced, Gap, LedgerError, Policy, policy
 from cdc.sources.protocol import Source, Stream

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from cdc.batches import BATCH_BYTES, Batches, Codes, Failure, Refusal
+from cdc.kafka.batches import BATCH_BYTES, Batches, Codes, Failure, Refusal
 from cdc.runtime.errors import (
     BrokenPromise,
     Doubt,

@@ -1,7 +1,7 @@
 """Doubles of what the loops are given: a source, a broker and a normaliser, all in memory.
 
-They keep the contracts of the real ones (``cdc/sources/protocol.py``, ``cdc/broker.py``) and add
-what no server offers: a seeded schedule of writes and faults between any two steps.
+They keep the contracts of the real ones (``cdc/sources/protocol.py``, ``cdc/kafka/broker.py``) and
+add what no server offers: a seeded schedule of writes and faults between any two steps.
 """
 
 import asyncio

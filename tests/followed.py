@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cdc.api_tables import Table
 from cdc.cursors import Cursor, decode_cursor
-from cdc.normalise_api import ApiNormaliser
+from cdc.mapping.api_normaliser import ApiNormaliser
+from cdc.mapping.api_tables import Table
 from cdc.pipeline import Pipeline
 from cdc.progress import Progress
 from cdc.report import Report

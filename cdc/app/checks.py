@@ -5,7 +5,9 @@ from typing import Any
 
 from cdc.app.normalisers import collections_with_images, mongo_normaliser
 from cdc.building import postgres_target
-from cdc.check import (
+from cdc.mapping.normaliser import Normaliser
+from cdc.mapping.sample import sample as sampled
+from cdc.operation.check import (
     FAIL,
     PASS,
     Check,
@@ -15,8 +17,6 @@ from cdc.check import (
     configured,
     without_repeats,
 )
-from cdc.mapping.normaliser import Normaliser
-from cdc.mapping.sample import sample as sampled
 from cdc.runtime.postgres import session, translated
 from cdc.settings import MongoSettings, Settings
 from cdc.sources.mongo import connect

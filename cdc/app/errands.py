@@ -4,9 +4,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cdc import requests, topics
 from cdc.app.targets import consumer_settings
-from cdc.asked import RESYNC
 from cdc.building import (
     chosen,
     control_connect,
@@ -14,11 +12,14 @@ from cdc.building import (
     kafka_connection,
     postgres_target,
 )
+from cdc.kafka import topics
+from cdc.operation import requests
+from cdc.operation.asked import RESYNC
+from cdc.operation.status import SILENT_SECONDS_MAX, observed
 from cdc.runtime.errors import SettingsError
 from cdc.runtime.postgres import Connect, session
 from cdc.runtime.settings_reader import did_you_mean
 from cdc.settings import Settings, TargetSettings
-from cdc.status import SILENT_SECONDS_MAX, observed
 from consumers import dead_letters
 from consumers import migrate as migrations
 from consumers.dead_letters import Selection

@@ -3,10 +3,10 @@
 import time
 from datetime import date
 
-from cdc.api_tables import Table
 from cdc.app.process import Process
 from cdc.building import control_connect, partitions
-from cdc.normalise_api import ApiNormaliser
+from cdc.mapping.api_normaliser import ApiNormaliser
+from cdc.mapping.api_tables import Table
 from cdc.quota import HourlyQuota
 from cdc.settings import PlaidSettings, YnabSettings
 from cdc.sources import plaid_tables, ynab_tables

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable
 
-from cdc import __version__, topics
+from cdc import __version__
 from cdc.building import declared_topics, instance_name, kafka_connection
+from cdc.kafka import topics
 from cdc.runtime.health import Conditions, HealthServer, Pulse
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.log import Log

@@ -10,12 +10,12 @@ from cdc.app import jobs
 from cdc.app.normalisers import collections_with_images, mongo_normaliser
 from cdc.app.process import Process
 from cdc.building import CONTROL_BACKOFF, backoff_seconds, chosen, control_connect, require
-from cdc.kafka_broker import KafkaBroker
+from cdc.kafka.live_broker import KafkaBroker
+from cdc.kafka.ownership import Ownership
 from cdc.mapping.normaliser import Normaliser
-from cdc.ownership import Ownership
+from cdc.operation.running import Control, SourceRunner, StartReport, first_of, loop_name
 from cdc.pipeline import Pipeline
 from cdc.progress import Progress
-from cdc.running import Control, SourceRunner, StartReport, first_of, loop_name
 from cdc.runtime.errors import SettingsError
 from cdc.runtime.health import Condition
 from cdc.runtime.log import Log
@@ -26,7 +26,7 @@ from cdc.sources.protocol import Source
 from schemas.topics import cursor_partition, cursors_topic, source_group
 
 if TYPE_CHECKING:
-    from cdc.normalise_api import ApiNormaliser
+    from cdc.mapping.api_normaliser import ApiNormaliser
 
 CONTROL_START_SECONDS = 1.0
 """The control database's client is loaded only then: the first change need not wait for it."""
@@ -140,7 +140,7 @@ _BUILDERS: dict[type[SourceSettings], Callable[..., _Built]] = {
 def _control(process: Process, runners: Sequence[SourceRunner], control: Control) -> Service:
     async def tie(stop: asyncio.Event) -> None:
         await first_of(stop, control.wanted, seconds=CONTROL_START_SECONDS)
-        from cdc.control import ControlTie
+        from cdc.operation.control import ControlTie
 
         await ControlTie(
             control_connect(process.settings),

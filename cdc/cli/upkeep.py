@@ -145,7 +145,7 @@ def status(
     """
 
     async def work(known: "Settings", output: Output) -> int:
-        from cdc.status import status
+        from cdc.operation.status import status
 
         found = await status(known)
         output.result(found.document, lambda: _status(found.document))

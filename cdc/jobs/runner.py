@@ -14,7 +14,7 @@ from cdc.jobs import model
 from cdc.jobs.kinds import kind
 from cdc.jobs.model import Job, Result
 from cdc.jobs.tools import Tools
-from cdc.running import first_of
+from cdc.operation.running import first_of
 from cdc.runtime.errors import LedgerError, Policy, policy
 from cdc.runtime.log import Log
 from cdc.runtime.postgres import Connect, Connection, close, translated

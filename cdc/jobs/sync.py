@@ -8,10 +8,10 @@ that takes the job over waits for the same one.
 import asyncio
 from typing import Any, NamedTuple
 
-from cdc import requests
-from cdc.asked import RESYNC
 from cdc.jobs.model import Job, Params, Result
 from cdc.jobs.tools import Said, Tools
+from cdc.operation import requests
+from cdc.operation.asked import RESYNC
 from cdc.runtime.errors import Refused, SettingsError
 from cdc.runtime.postgres import Connection, session
 

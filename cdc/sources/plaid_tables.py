@@ -7,7 +7,7 @@ balance is positive when it is owed. Here money in is positive, and a debt is ne
 from collections.abc import Mapping
 from typing import Any
 
-from cdc.api_tables import Table, amount, read, turned
+from cdc.mapping.api_tables import Table, amount, read, turned
 from cdc.sources.plaid_item import ItemContext
 from cdc.sources.protocol import Document
 from schemas.entities import budget as b

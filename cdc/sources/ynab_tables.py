@@ -8,7 +8,7 @@ every amount (``_formatted``, ``_currency``) are left out.
 from collections.abc import Mapping
 from typing import Any
 
-from cdc.api_tables import PLAINLY, Convert, Read, Table, Wrong, read
+from cdc.mapping.api_tables import PLAINLY, Convert, Read, Table, Wrong, read
 from cdc.sources.polled import CONTEXT
 from cdc.sources.protocol import Document
 from cdc.sources.ynab_answers import PlanContext

@@ -102,9 +102,10 @@ def load() -> None:
     import cdc.cli.commands
     import cdc.mapping.normaliser
     import cdc.sources.mongo  # noqa: F401
-    from cdc import control, running, stream_reader
+    from cdc import stream_reader
     from cdc.app import normalisers, sources, targets  # noqa: F401
-    from cdc.ownership import Ownership
+    from cdc.kafka.ownership import Ownership
+    from cdc.operation import control, running
     from cdc.pipeline import Pipeline
     from cdc.runtime.postgres import PostgresTarget
     from consumers import apply

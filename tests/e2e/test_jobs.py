@@ -8,12 +8,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from cdc import requests
 from cdc.jobs import kinds, model
 from cdc.jobs.kinds import Kind
 from cdc.jobs.model import Job, Result
 from cdc.jobs.runner import JobRunner
 from cdc.jobs.tools import Tools
+from cdc.operation import requests
 from cdc.runtime.errors import Refused, Unavailable
 from cdc.runtime.log import make_log
 from cdc.runtime.postgres import Connect, Connection, PostgresTarget

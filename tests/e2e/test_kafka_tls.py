@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cdc.cursor_reader import read_cursors
+from cdc.kafka.cursor_reader import read_cursors
 from cdc.publisher import Publisher
 from cdc.runtime.errors import LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, topic_ids

@@ -12,8 +12,8 @@ import pytest
 from aiokafka.client import CoordinationType
 from aiokafka.protocol.admin import DescribeGroupsRequest
 
-from cdc.cursor_reader import read_cursors
-from cdc.ownership import Ownership
+from cdc.kafka.cursor_reader import read_cursors
+from cdc.kafka.ownership import Ownership
 from cdc.publisher import Publisher
 from cdc.runtime.errors import Doubt, Fenced, Unavailable
 from cdc.runtime.kafka import KafkaConnection, kafka_client

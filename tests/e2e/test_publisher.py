@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cdc.cursor_reader import read_cursors
+from cdc.kafka.cursor_reader import read_cursors
 from cdc.publisher import Publisher, RecordsRefused
 from cdc.runtime.errors import BrokenPromise, Doubt, Fenced, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection

@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.admin import DeleteTopicsRequest
 
-from cdc.cursor_reader import read_cursors
+from cdc.kafka.cursor_reader import read_cursors
 from cdc.publisher import Publisher
 from cdc.runtime.errors import Doubt, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, kafka_client

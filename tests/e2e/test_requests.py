@@ -3,7 +3,7 @@
 import msgspec
 
 from cdc.cursors import decode_cursor, encode_cursor
-from cdc.kafka_broker import KafkaBroker
+from cdc.kafka.live_broker import KafkaBroker
 from compose.stack.process import until
 from schemas.envelope import Event
 from schemas.topics import cursor_partition, cursors_topic

@@ -6,10 +6,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.protocol.admin import AlterConfigsRequest, DeleteTopicsRequest
 
+from cdc.kafka.topics import Difference, bring_up, declared_topics, differences, require
 from cdc.runtime.errors import Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, kafka_client, topic_ids
 from cdc.runtime.kafka_admin import describe_topics
-from cdc.topics import Difference, bring_up, declared_topics, differences, require
 from compose.stack.ports import free_port
 from compose.stack.process import until
 from tests.conftest import Addresses

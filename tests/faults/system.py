@@ -17,8 +17,8 @@ from typing import Any
 import asyncpg
 from pymongo import AsyncMongoClient
 
+from cdc.kafka.topics import bring_up, declared_topics
 from cdc.runtime.kafka import KafkaConnection
-from cdc.topics import bring_up, declared_topics
 from compose.demo.compare import ACCOUNT_TABLE, TOTALS_TABLE, compare
 from schemas.entities import ENTITIES
 from tests.crash.nursery import Life, Nursery

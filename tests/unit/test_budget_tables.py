@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from cdc.mapping.api_normaliser import ApiNormaliser
 from cdc.mapping.normaliser import Normalised
-from cdc.normalise_api import ApiNormaliser
 from cdc.sources.plaid_item import ItemContext
 from cdc.sources.plaid_tables import TABLES as PLAID_TABLES
 from cdc.sources.protocol import Change

@@ -72,7 +72,7 @@ def test_codes_that_the_client_does_not_know_have_a_name_and_a_kind() -> None:
 
 
 def test_the_client_is_the_version_whose_insides_we_know() -> None:
-    """`cdc.batches`, `cdc.publisher` and `cdc.runtime.kafka_*` reach into it: read its changes
+    """`cdc.kafka.batches`, `cdc.publisher`, `cdc.runtime.kafka_*` reach into it: read its changes
     and run the fault tests before another one is pinned."""
     assert aiokafka.__version__ == "0.14.0"
 

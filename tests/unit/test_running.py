@@ -7,11 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from cdc.asked import RESYNC, RETRY, Taken
-from cdc.ownership import Ownership
-from cdc.pipeline import Pipeline
-from cdc.progress import Progress, State
-from cdc.running import (
+from cdc.kafka.ownership import Ownership
+from cdc.operation.asked import RESYNC, RETRY, Taken
+from cdc.operation.running import (
     REJOIN_SECONDS,
     STAND_BY_SECONDS,
     Control,
@@ -19,6 +17,8 @@ from cdc.running import (
     StartReport,
     loop_name,
 )
+from cdc.pipeline import Pipeline
+from cdc.progress import Progress, State
 from cdc.runtime.errors import Fenced, ForeignCursor, LedgerError, Refused, Unavailable, Unfit
 from cdc.runtime.health import Pulse
 from cdc.runtime.log import make_log

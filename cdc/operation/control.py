@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from cdc import requests
-from cdc.running import Control, first_of
+from cdc.operation import requests
+from cdc.operation.running import Control, first_of
 from cdc.runtime.errors import LedgerError
 from cdc.runtime.health import Condition
 from cdc.runtime.postgres import Connect, Connection, close, translated

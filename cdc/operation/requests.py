@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from cdc.asked import Taken
+from cdc.operation.asked import Taken
 from cdc.runtime.postgres import Connection, translated
 from schemas.sql import query
 

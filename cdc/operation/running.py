@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cdc.asked import RESYNC, RETRY, Taken
-from cdc.ownership import Ownership
+from cdc.kafka.ownership import Ownership
+from cdc.operation.asked import RESYNC, RETRY, Taken
 from cdc.pipeline import Pipeline
 from cdc.progress import Progress, State
 from cdc.report import Report

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cdc.api_tables import Misfit, Reader, Table
+from cdc.mapping.api_tables import Misfit, Reader, Table
 from cdc.mapping.dead_letters import DeadLetters, Fault
 from cdc.mapping.normaliser import Normalised
 from cdc.mapping.refusal import Refusal

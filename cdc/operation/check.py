@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cdc import topics
 from cdc.building import declared_topics, kafka_connection
+from cdc.kafka import topics
 from cdc.runtime.errors import LedgerError
 from cdc.runtime.kafka_probe import probe
 from cdc.settings import Settings

@@ -1,8 +1,8 @@
-"""The broker of one source (``cdc.broker.Broker``) on a real Kafka."""
+"""The broker of one source (``cdc.kafka.broker.Broker``) on a real Kafka."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from cdc.cursor_reader import read_cursors
+from cdc.kafka.cursor_reader import read_cursors
 from cdc.publisher import Publisher
 from cdc.runtime import kafka, kafka_records
 from cdc.runtime.errors import Unfit

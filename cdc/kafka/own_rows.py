@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cdc.broker import Broker
+from cdc.kafka.broker import Broker
 from schemas.envelope import decode_key
 from schemas.version import Version
 

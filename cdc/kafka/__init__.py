@@ -1,0 +1,1 @@
+"""What a source does with Kafka: its broker, its topics, its cursor, who owns it."""

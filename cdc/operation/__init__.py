@@ -1,0 +1,1 @@
+"""Running sources as an operator meets them: control, requests, checks, status."""
