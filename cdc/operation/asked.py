@@ -1,4 +1,4 @@
-"""What is asked of a source's owner, as the owner gets it; how it is stored: ``cdc.operation.requests``."""
+"""What is asked of a source's owner, as the owner gets it; ``requests.py`` stores it."""
 
 from typing import Any, NamedTuple
 
