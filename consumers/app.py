@@ -8,7 +8,6 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-from cdc.runtime.collector import tune_collector
 from cdc.runtime.kafka import topic_ids
 from cdc.runtime.postgres import Connect
 from cdc.runtime.retry import Backoff, delay_seconds
@@ -76,7 +75,6 @@ class ConsumerService:
 
         Raises what its loop, or what runs beside it, died of.
         """
-        tune_collector()
         stopped, ended = asyncio.Event(), asyncio.Event()
         consuming = asyncio.create_task(self._consumer.run(stopped), name="consume")
         beside = (

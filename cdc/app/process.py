@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from cdc import __version__
 from cdc.building import declared_topics, instance_name, kafka_connection
 from cdc.kafka import topics
+from cdc.runtime.collector import tune_collector
 from cdc.runtime.health import Conditions, HealthServer, Pulse
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.log import Log
@@ -52,6 +53,7 @@ class Process:
             )
             await server.start()
         address = "" if server is None else server.address
+        tune_collector()
         self.log.info("started", version=__version__, instance=self.instance, listen=address)
         try:
             code = await self.services.run()
