@@ -7,10 +7,10 @@ from collections.abc import Awaitable
 from cdc import __version__
 from cdc.building import declared_topics, instance_name, kafka_connection
 from cdc.kafka import topics
-from cdc.runtime.collector import tune_collector
 from cdc.runtime.health import Conditions, HealthServer, Pulse
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.log import Log
+from cdc.runtime.memory import tune_memory
 from cdc.runtime.metrics import CONTENT_TYPE, Metrics
 from cdc.runtime.services import Services
 from cdc.settings import Settings, listen_address
@@ -53,7 +53,7 @@ class Process:
             )
             await server.start()
         address = "" if server is None else server.address
-        tune_collector()
+        tune_memory()
         self.log.info("started", version=__version__, instance=self.instance, listen=address)
         try:
             code = await self.services.run()
