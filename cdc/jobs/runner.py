@@ -76,6 +76,7 @@ class JobRunner:
         try:
             with translated("listen for jobs"):
                 await connection.add_listener(model.CHANNEL, lambda *_: self._awake.set())
+                connection.add_termination_listener(lambda _: self._awake.set())
             while not stop.is_set():
                 self._awake.clear()
                 await self._hold(connection)

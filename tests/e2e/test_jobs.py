@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -108,6 +109,16 @@ async def test_a_job_runs_once_and_leaves_its_result(
     assert {job["progress"]["done"] for job in jobs} == {1}
     told = await world.connection.fetch("SELECT event, job_id FROM sync.job_events ORDER BY 2")
     assert [tuple(each) for each in told] == [("sync_completed", each) for each in ids]
+
+
+async def test_a_runner_rests_until_the_next_job_is_due(world: World) -> None:
+    """It once asked again and again where nothing was open: `greatest(0, null)` is 0."""
+    assert await model.next_seconds(world.connection) is None
+    await world.ask("sync", run_at=datetime.now(UTC) + timedelta(hours=1))
+    seconds = await model.next_seconds(world.connection)
+    assert seconds is not None and 3_000 < seconds <= 3_600
+    await world.ask("sync", run_at=datetime.now(UTC) - timedelta(hours=1))
+    assert await model.next_seconds(world.connection) == 0
 
 
 async def test_one_job_of_a_key_ever(world: World) -> None:
