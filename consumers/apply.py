@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from cdc.runtime.errors import Fenced
 from cdc.runtime.postgres import Connection, transaction
 from consumers import statements
-from consumers.batch import Batch, Fold, Move, Place, Row
+from consumers.batch import Batch, Move
 from consumers.isolate import Circuit, isolate
 from consumers.parked import Parked, park, parked_row
 from consumers.projections import PROJECTIONS, Projection
+from consumers.rows import Fold, Place, Row
 from schemas.sql import query
 
 COPY_ROWS_MIN = 200

@@ -26,7 +26,7 @@ from cdc.runtime.errors import (
 from cdc.runtime.postgres import Connect, Connection, session
 from cdc.runtime.retry import wait
 from consumers.apply import Outcome, Writer
-from consumers.batch import Batch, Fold, Move, Place
+from consumers.batch import Batch, Move
 from consumers.decode import Decoder
 from consumers.feed import FAILURES_MAX, Feed, Polled
 from consumers.isolate import Circuit
@@ -34,6 +34,7 @@ from consumers.letters import read_letter
 from consumers.offsets import Start
 from consumers.parked import APPLY, Parked
 from consumers.placing import Placing
+from consumers.rows import Fold, Place
 from consumers.settings import ConsumerSettings
 from consumers.state import Progress, State
 from schemas.entities import entity as entity_named

@@ -15,11 +15,11 @@ import orjson
 
 from cdc.runtime.postgres import Connection, transaction, translated
 from consumers.apply import arrays, take_turn
-from consumers.batch import Place, Row
 from consumers.decode import Decoder
 from consumers.isolate import Circuit, isolate
 from consumers.parked import APPLY, Parked, park, parked_row
 from consumers.projections import PROJECTIONS
+from consumers.rows import Place, Row
 from consumers.statements import REPLAY, upsert
 from schemas.dead_letter import MAP
 from schemas.entities import entity as entity_named

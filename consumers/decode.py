@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from consumers.batch import Key, Place, Record, Row
 from consumers.parked import Parked, parked_record, text
+from consumers.rows import Key, Place, Record, Row
 from schemas.entities import Entity, Kind
 from schemas.hashing import transaction_hash
 from schemas.topics import EVENT_BYTES_MAX

@@ -24,8 +24,8 @@ from cdc.runtime.errors import Unavailable, Unfit
 from cdc.runtime.kafka import bounded, started
 from cdc.runtime.kafka_abandon import abandon
 from cdc.runtime.kafka_errors import mapped
-from consumers.batch import Place, Record
 from consumers.lean import keep_lean
+from consumers.rows import Place, Record
 from consumers.settings import ConsumerSettings
 
 STAY_SECONDS_MAX = 0.2

@@ -17,9 +17,9 @@ from cdc.runtime.kafka_records import Record, records, spans
 from cdc.runtime.postgres import Connect, Connection, session, transaction, translated
 from cdc.runtime.retry import wait
 from consumers.apply import row_count, take_turn
-from consumers.batch import Key, Place
 from consumers.decode import Unreadable, read_key, read_op
 from consumers.projections import PROJECTIONS
+from consumers.rows import Key, Place
 from consumers.settings import ConsumerSettings
 from consumers.state import Log
 from consumers.statements import mark_missing

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from cdc.runtime.errors import Refused, Unfit
 from cdc.runtime.postgres import Connection, translated
-from consumers.batch import Row
+from consumers.rows import Row
 
 REFUSED_ROWS_MIN = 100
 REFUSED_SHARE_MAX = 0.5

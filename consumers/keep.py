@@ -13,9 +13,9 @@ import orjson
 from cdc.runtime.errors import LedgerError
 from cdc.runtime.postgres import Connect, Connection, close, translated
 from cdc.runtime.retry import wait
-from consumers.batch import Place
 from consumers.feed import Feed
 from consumers.placing import Placing
+from consumers.rows import Place
 from consumers.settings import ConsumerSettings
 from consumers.state import Progress, State
 from schemas.sql import query

@@ -1,7 +1,7 @@
 """Records of ``<prefix>.dead_letters``: what a source could not map, brought into Postgres."""
 
-from consumers.batch import Place, Record
 from consumers.parked import Parked, at, parked_record, subject, text
+from consumers.rows import Place, Record
 from schemas.dead_letter import MAP, decode_dead_letter
 
 
@@ -24,7 +24,7 @@ def read_letter(record: Record, place: Place) -> Parked:
         collection=text(letter.collection),
         document_id=_clean(letter.document_id),
         row_id=_clean(letter.row_id),
-        common_id=_clean(common_id(letter.document_id, letter.row_id)),
+        common_id=_clean(common_id(letter.mapping, letter.document_id, letter.row_id)),
         topic=place.topic,
         partition=place.partition,
         offset=record.offset,
@@ -38,11 +38,19 @@ def read_letter(record: Record, place: Place) -> Parked:
     )
 
 
-def common_id(document_id: str | None, row_id: str | None) -> str | None:
+def common_id(mapping: str, document_id: str | None, row_id: str | None) -> str | None:
     """What the ids of the document's rows begin with: its own, behind the mapping's prefix."""
-    if document_id is None or row_id is None or document_id not in row_id:
+    if document_id is None or row_id is None:
         return row_id or document_id
-    return row_id[: row_id.index(document_id) + len(document_id)]
+    *_, prefix = ("", *mapping.split(":", 2)[2:])
+    whole = prefix + document_id
+    if row_id == whole or row_id.startswith(f"{whole}/"):
+        return whole
+    parent = row_id.removeprefix(prefix).partition("/")[0]
+    written_otherwise = ("/" in document_id and parent.startswith("json:")) or (
+        document_id.startswith("#") and parent == f"str:{document_id}"
+    )
+    return prefix + parent if written_otherwise else row_id
 
 
 def _clean(value: str | None) -> str | None:

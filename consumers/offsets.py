@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from cdc.runtime.errors import Fenced
 from cdc.runtime.postgres import Connection, transaction, translated
-from consumers.batch import Place
+from consumers.rows import Place
 from schemas.sql import query
 
 

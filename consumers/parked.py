@@ -3,16 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from cdc.runtime.errors import Refused
 from cdc.runtime.postgres import Connection
+from consumers.rows import Place, Record, Row
 from schemas.sql import query
-
-if TYPE_CHECKING:
-    from consumers.batch import Place, Record, Row
 
 APPLY = "apply"
 SUBJECT_CHARACTERS_MAX = 500
@@ -50,8 +48,8 @@ class Parked(NamedTuple):
 
 
 def parked_record(
-    record: "Record",
-    place: "Place",
+    record: Record,
+    place: Place,
     entity: str,
     reason: str,
     detail: str,
@@ -86,7 +84,7 @@ def parked_record(
     )
 
 
-def parked_row(row: "Row", entity: str, why: Refused) -> Parked:
+def parked_row(row: Row, entity: str, why: Refused) -> Parked:
     """A row that Postgres refused."""
     return parked_record(
         row.record, row.place, entity, why.code, why.message, key=row.key, version=row.version
@@ -98,7 +96,7 @@ def text(value: str) -> str:
     return value.replace("\0", "\ufffd")
 
 
-def at(place: "Place", record: "Record") -> str:
+def at(place: Place, record: Record) -> str:
     """Where a record lies, as the subject of a letter that has no better."""
     return f"{place.topic}/{place.partition}/{record.offset}"
 

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from cdc.runtime.errors import Unavailable, Unfit
 from cdc.runtime.postgres import Connection
-from consumers.batch import Place
 from consumers.feed import Feed
 from consumers.offsets import (
     GapReason,
@@ -19,6 +18,7 @@ from consumers.offsets import (
     read_offsets,
     settle_offsets,
 )
+from consumers.rows import Place
 from consumers.settings import ConsumerSettings
 
 TopicIds = Callable[[Iterable[str]], Awaitable[Mapping[str, str]]]

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from cdc.runtime.errors import LedgerError
 from consumers.apply import Outcome
-from consumers.batch import Batch, Place
+from consumers.batch import Batch
 from consumers.metrics import APPLIED, DUPLICATE, PARKED, STALE, ConsumerMetrics
 from consumers.offsets import Start
 from consumers.parked import APPLY
+from consumers.rows import Place
 
 GAPS_KEPT = 20
 PARKED_LINES_MAX = 20

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from consumers import statements
 from consumers.apply import arrays, copy_text
-from consumers.batch import Fold, Place, Row
 from consumers.decode import Decoder, read_key, read_op, read_version
 from consumers.letters import common_id
 from consumers.parked import SUBJECT_CHARACTERS_MAX, Parked, subject
 from consumers.projections import PROJECTIONS, Projection
+from consumers.rows import Fold, Place, Row
 from schemas.entities import entity
 from schemas.hashing import transaction_hash
 from schemas.version import pack
@@ -220,21 +220,27 @@ def test_a_key_is_read_strictly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document_id", "row_id", "common"),
+    ("prefix", "document_id", "row_id", "common"),
     [
-        ("d1", None, "d1"),
-        ("d1", "d1", "d1"),
-        ("d1", "d1/a/#3", "d1"),
-        ("d1", "fees:d1", "fees:d1"),
-        ("d1", "fees:d1/#0", "fees:d1"),
-        ("d1", "invoice 7", "invoice 7"),
-        (None, None, None),
+        ("", "d1", None, "d1"),
+        ("", "d1", "d1", "d1"),
+        ("", "d1", "d1/a/#3", "d1"),
+        ("fees:", "d1", "fees:d1", "fees:d1"),
+        ("fees:", "d1", "fees:d1/#0", "fees:d1"),
+        ("fees:", "e", "fees:e/#0", "fees:e"),  # its text is a part of the prefix's
+        ("a:b:", "b", "a:b:b/e", "a:b:b"),
+        ("fees:", "#1", "fees:str:#1/#0", "fees:str:#1"),
+        ("fees:", "a/b", 'fees:json:"a\\u002fb"/#0', 'fees:json:"a\\u002fb"'),
+        ("", "d1", "invoice 7", "invoice 7"),
+        ("", "d1", "invoice/7", "invoice/7"),  # or a newer invoice/8 would close its letter
+        ("", None, None, None),
     ],
 )
 def test_what_the_rows_of_a_document_begin_with(
-    document_id: str | None, row_id: str | None, common: str | None
+    prefix: str, document_id: str | None, row_id: str | None, common: str | None
 ) -> None:
-    assert common_id(document_id, row_id) == common
+    mapping = "payments:accounting.transactions" + (f":{prefix}" if prefix else "")
+    assert common_id(mapping, document_id, row_id) == common
 
 
 def test_a_long_subject_stays_one_of_its_own() -> None:

@@ -10,10 +10,11 @@ import structlog
 from cdc.runtime.errors import Refused, Unfit
 from cdc.runtime.postgres import PostgresTarget, mapped
 from consumers.apply import Outcome
-from consumers.batch import Batch, Fold, Move, Place, Row
+from consumers.batch import Batch, Move
 from consumers.isolate import Circuit, isolate
 from consumers.metrics import NoMetrics
 from consumers.offsets import GapReason, Span, Start, Stored, decide
+from consumers.rows import Fold, Place, Row
 from consumers.state import Progress, State
 
 DAY = 86_400.0
