@@ -75,14 +75,18 @@ def _mapping_faults(tree: SettingsTree) -> list[Fault]:
             continue
         from cdc.mapping.checks import faults  # only a process with mappings needs it
 
-        try:
-            declared = [MappingDeclaration.model_validate(each) for each in tables]
-        except ValidationError:
-            continue  # told by the tree
-        for each in faults(declared):
+        for each in faults([_declared(table) for table in tables]):
             path = ("sources", name, "mappings", *each.place.split("."))
             found.append(each._replace(place=tree.place(path)))
     return found
+
+
+def _declared(table: object) -> MappingDeclaration | None:
+    """None: its form is wrong, which is told by the tree."""
+    try:
+        return MappingDeclaration.model_validate(table)
+    except ValidationError:
+        return None
 
 
 def _merged(faults: Iterable[Fault]) -> list[Fault]:

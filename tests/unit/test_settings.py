@@ -95,6 +95,32 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
     }
 
 
+def test_a_mapping_of_wrong_form_does_not_hide_what_is_wrong_with_the_others(
+    tmp_path: Path,
+) -> None:
+    toml = """
+        [targets.main]
+        dsn = "postgresql://h/x"
+        [sources.b]
+        type = "mongodb"
+        uri = "mongodb://h:27017/x"
+        [[sources.b.mappings]]
+        colection = "payments"
+        entity = "accounting.transactions"
+        fields = { id = "_id" }
+        [[sources.b.mappings]]
+        collection = "users"
+        entity = "accounting.owners"
+        fields = { id = "_id", nmae = "name" }
+    """
+    places = [told.split(" ")[0] for told in faults(toml, tmp_path=tmp_path)]
+    assert set(places) == {
+        "sources.b.mappings.0.colection",
+        "sources.b.mappings.0.collection",
+        "sources.b.mappings.1.fields.nmae",
+    }
+
+
 @pytest.mark.parametrize(
     ("toml", "told"),
     [
