@@ -150,10 +150,12 @@ class StreamReader:
 
     async def run(self) -> None:
         """Until cancelled. A cancel loses what is not in the queue; the cursor knows."""
+        began = False  # the first reply tells where we stand: nobody waits for it
         try:
             while True:
-                reading = self.whole.paging or bool(self.whole.to_finish)
-                wait_seconds = READING_SECONDS if reading else self._idle_seconds
+                soon = not began or self.whole.paging or bool(self.whole.to_finish)
+                wait_seconds = READING_SECONDS if soon else self._idle_seconds
+                began = True
                 place = None
                 async for item in self._source.changes(self._stream, wait_seconds=wait_seconds):
                     if isinstance(item, Checkpoint):

@@ -6,7 +6,7 @@ source, versions of a key strictly grow, no event id stands twice.
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from cdc.pipeline import Pipeline
 from cdc.progress import Progress, State
 from cdc.report import Report
 from cdc.runtime.errors import ForeignCursor, Gap
+from cdc.sources.protocol import Item, Stream
 from cdc.wishes import Resync
 from tests.fakes import FakeBroker, FakeDatabase, FakeNormaliser, FakeSource, random_faults
 
@@ -52,8 +53,10 @@ def pipeline(
     prints: str = "1",
     cluster: str = "one",
     seen: Silent | None = None,
+    source: FakeSource | None = None,
+    idle_seconds: float = 0.0,
 ) -> Pipeline:
-    source = FakeSource(database, collections)
+    source = source or FakeSource(database, collections)
     source.identity = {"cluster": cluster}
     seen = seen or Silent()
     time = iter(range(10**9))
@@ -67,7 +70,7 @@ def pipeline(
         progress=Progress("fake", lambda: float(next(time))),
         report=Report(seen, seen),
         backoff=lambda attempt: 0.0,
-        idle_seconds=0.0,
+        idle_seconds=idle_seconds,
     )
 
 
@@ -321,3 +324,23 @@ async def test_unmappable_documents_keep_their_rows() -> None:
     rows = broker.rows("p.d.a")
     assert "3" in rows
     assert "4" not in rows
+
+
+class WaitingSource(FakeSource):
+    """Where nothing is ready it waits as long as it may."""
+
+    async def changes(self, stream: Stream, *, wait_seconds: float) -> AsyncIterator[Item]:
+        if self._index == len(self.database.history):
+            await asyncio.sleep(wait_seconds)
+        async for item in super().changes(stream, wait_seconds=wait_seconds):
+            yield item
+
+
+async def test_where_nothing_happens_a_start_says_so_at_once() -> None:
+    """An operator who starts or resumes a quiet source does not wait for its first change."""
+    database, broker = FakeDatabase(1), FakeBroker(tuple(TOPICS))
+    await run_until(pipeline(database, broker), lambda: quiet(database, broker))
+    again = pipeline(
+        database, broker, source=WaitingSource(database, ("a", "b")), idle_seconds=3600.0
+    )
+    await run_until(again, lambda: again.progress.state is State.IDLE)
