@@ -220,11 +220,12 @@ class Publisher:
             failures, refusals = await batches.isolate(events)
             if refusals and not failures:
                 raise RecordsRefused(refusals)
-        else:
-            failures = await batches.send(events)
-        _check(failures)
-        failures = await batches.send(cursors)
-        _check([failure._replace(kind=_cursor_kind(failure.kind)) for failure in failures])
+            _check(failures)
+            events = ()
+        # Together, as they are committed: the cursor in the events' request saves a round trip.
+        failures = await batches.send([*events, *cursors])
+        places = {(cursor.topic, cursor.partition) for cursor in cursors}
+        _check([_of_cursor(each) if each[:2] in places else each for each in failures])
         self._committing = True
         await producer.commit_transaction()
 
@@ -325,9 +326,9 @@ def _check(failures: Sequence[Failure]) -> None:
         raise _doubt(", ".join(sorted({failure.reason for failure in failures})))
 
 
-def _cursor_kind(kind: type[LedgerError]) -> type[LedgerError]:
+def _of_cursor(failure: Failure) -> Failure:
     """A cursor that is refused for its content concerns no event: a person must help."""
-    return Unfit if issubclass(kind, Refused) else kind
+    return failure._replace(kind=Unfit) if issubclass(failure.kind, Refused) else failure
 
 
 def _doubt(message: str) -> Doubt:
