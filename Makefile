@@ -3,7 +3,6 @@ SHELL := bash
 PYTHON ?= python3
 RUN := .venv/bin/python
 STACK ?= default
-export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: help install demo test check bench crash stack stack-down lock
 .DEFAULT_GOAL := help
