@@ -37,7 +37,7 @@ async def test_text_that_postgres_cannot_hold_is_replaced(world: World, count: i
 
 
 async def test_broken_records_are_parked_and_their_neighbours_applied(world: World) -> None:
-    """(C9) Each with its reason, in the transaction of its offset; never twice."""
+    """(C9, D2, D11) Each with its reason, in the transaction of its offset; never twice."""
     good = payment("good", 1)
     key = encode_key("acme", "property", "bad")
     value = orjson.loads(good.value or b"")
@@ -46,6 +46,8 @@ async def test_broken_records_are_parked_and_their_neighbours_applied(world: Wor
         return Told(TRANSACTIONS, key, orjson.dumps(value | changes), good.headers)
 
     source = value["source"]
+    text = orjson.dumps(value | {"after": value["after"] | {"description": "mark"}})
+    deep = b"[" * 100_000 + b"]" * 100_000
     records = {
         "not an event": [
             Told(TRANSACTIONS, key, b"\xff\x00{", ()),
@@ -54,6 +56,8 @@ async def test_broken_records_are_parked_and_their_neighbours_applied(world: Wor
             broken(op="d"),
             broken(after=None),
             broken(source=source | {"change_version": "00"}),
+            Told(TRANSACTIONS, key, text.replace(b'"mark"', b'"\\ud800"'), good.headers),
+            Told(TRANSACTIONS, key, text.replace(b'"mark"', deep), good.headers),
         ],
         "schema": [
             Told(TRANSACTIONS, key, good.value, (("schema", b"accounting.transactions/9"),))

@@ -1,5 +1,6 @@
 """Several consumers, zombies among them, on a topic as it may come and a database as it may be."""
 
+import json
 import random
 import signal
 from typing import Any
@@ -8,9 +9,10 @@ import asyncpg
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
+from bson import ObjectId
 
 from tests.crash.nursery import Nursery
-from tests.faults.system import System, quick
+from tests.faults.system import PARTITIONS, System, quick
 from tests.faults.test_source_position import payment
 from tests.invariants import require, tables_are_folds, totals_are_sums
 
@@ -137,30 +139,54 @@ async def test_c20_a_table_that_is_locked_for_long_keeps_memory_and_membership(
     assert not await way.postgres.fetchval("SELECT count(*) FROM sync.dead_letters")
 
 
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND $1 = ANY (pg_blocking_pids(pid))
+"""
+FREE = "SELECT id FROM accounting.transactions WHERE id = $1 FOR UPDATE SKIP LOCKED"
+CHANGED = "SELECT count(*) FROM accounting.transactions WHERE reference = 'changed'"
+
+
 async def test_p1_the_loser_of_a_deadlock_does_it_all_again(way: System) -> None:
     """Somebody else writes the same rows in another order: no row is lost, none is parked."""
-    documents = [payment() for _ in range(2)]
-    await way.mongo.payments.insert_many(documents)
+    await way.mongo.payments.insert_many([payment() for _ in range(PARTITIONS + 1)])
     await way.running()
+    first, last = await _of_one_partition(way)
     rival = await asyncpg.connect(way.database)
     await rival.execute("SET deadlock_timeout = '30s'")  # so that the consumer is the one to lose
-    first, last = sorted(str(each["_id"]) for each in documents)
     touch = "UPDATE accounting.transactions SET description = 'x' WHERE id = $1"
     async with rival.transaction():
-        await rival.execute(touch, last)
+        await rival.execute(touch, str(last))
         change = {"$set": {"reference": "changed"}}
         async with way.client.start_session() as session, await session.start_transaction():
-            await way.mongo.payments.update_many({}, change, session=session)
-
-        async def blocked() -> bool:
-            query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            return bool(await way.postgres.fetchval(query))
-
-        await way.until(blocked, "the consumer waits for the rival's row")
-        await rival.execute(touch, first)
+            await way.mongo.payments.update_many(
+                {"_id": {"$in": [first, last]}}, change, session=session
+            )
+        await way.until(lambda: _blocks(way, rival), "the consumer waits for the rival's row")
+        assert await way.postgres.fetchval(FREE, str(first)) is None  # having the other one
+        await rival.execute(touch, str(first))  # the circle: one of the two is thrown out
+        assert not await way.postgres.fetchval(CHANGED)
     await rival.close()
     await way.require_right()
+    assert way.told("55P03", way.consumer.log) == 0  # it was no lock that took too long
     assert not await way.postgres.fetchval("SELECT count(*) FROM sync.dead_letters")
+
+
+async def _of_one_partition(way: System) -> tuple[ObjectId, ObjectId]:
+    """Two payments whose events come in one poll, in the order in which rows are written."""
+    await way.topics.catch_up()
+    found: dict[int, list[str]] = {}
+    for record in way.topics.of(f"{way.prefix}.accounting.transactions"):
+        ids = found.setdefault(record.partition, [])
+        ids.append(json.loads(record.key or b"")["id"])
+        if len(ids) == 2:
+            first, last = sorted(ids)
+            return ObjectId(first), ObjectId(last)
+    raise AssertionError("more payments than partitions, and no two in one")
+
+
+async def _blocks(way: System, rival: "asyncpg.Connection[Any]") -> bool:
+    return bool(await way.postgres.fetchval(WAITING, rival.get_server_pid()))
 
 
 FULL = """
