@@ -40,7 +40,11 @@ class ConsumerLimits:
     conflicts_max: int = 5
     """Lost races for locks in a row, before it waits like for any missing server."""
     gap_after_seconds: float = LAG_MS / 1000
-    """After so long without a sign of life deletes may have been compacted away unseen."""
+    """After so long without a sign of life deletes may have been compacted away unseen.
+
+    The topics' lag alone: their delete retention keeps tombstones, which we skip. What tells of a
+    delete is the record before, and the tombstone lets compaction drop that when the lag is over.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

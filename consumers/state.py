@@ -10,12 +10,16 @@ from cdc.runtime.errors import LedgerError
 from consumers.apply import Outcome
 from consumers.batch import Batch
 from consumers.metrics import APPLIED, DUPLICATE, PARKED, STALE, ConsumerMetrics
-from consumers.offsets import Start
+from consumers.offsets import GapReason, Start
 from consumers.parked import APPLY
 from consumers.rows import Place
 
 GAPS_KEPT = 20
 PARKED_LINES_MAX = 20
+REBUILD_HINT = (
+    "rows deleted at the source since stay live; to be rid of them, once the topic is filled: stop "
+    "the consumers, TRUNCATE the table, delete the topic's rows of sync.offsets, start again"
+)
 
 
 class State(StrEnum):
@@ -81,7 +85,10 @@ class Progress:
             self.metrics.gap(self.target, place.topic, start.gap.value)
             gap = {"topic": place.topic, "partition": place.partition, "reason": start.gap.value}
             self.gaps.append(gap | {"at": self.clock(), "position": start.offset})
-            self.log.error("stored offset cannot be trusted", **gap, position=start.offset)
+            hint = REBUILD_HINT if start.gap in (GapReason.RECREATED, GapReason.TRUNCATED) else ""
+            self.log.error(
+                "stored offset cannot be trusted", **gap, position=start.offset, hint=hint
+            )
 
     def committed(self, batch: Batch, outcome: Outcome) -> None:
         """A batch stands in Postgres."""

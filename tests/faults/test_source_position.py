@@ -193,6 +193,31 @@ async def test_a_topic_made_anew_is_filled_anew(way: System) -> None:
     assert way.told("recreated", way.consumer.log) >= 1
 
 
+async def test_what_was_deleted_while_its_topic_was_lost_goes_with_a_rebuilt_table(
+    way: System,
+) -> None:
+    """Nobody knows of it any more but the table: told with the way out, which is the README's."""
+    gone, *kept = [payment(propertyId="p") for _ in range(9)]
+    await way.mongo.payments.insert_many([gone, *kept])
+    await way.running()
+    await way.source.stop()
+    await way.consumer.stop()
+    topic = f"{way.prefix}.accounting.transactions"
+    await _delete_topic(way, topic)
+    await way.remake_topics()
+    await way.mongo.payments.delete_one({"_id": gone["_id"]})
+    await way.running()
+    await way.heard("TRUNCATE the table", log=way.consumer.log)
+    assert await _live(way, len(kept) + 1)
+    assert await way.consumer.stop() == 0
+    await way.postgres.execute("TRUNCATE accounting.transactions")
+    await way.postgres.execute("DELETE FROM sync.offsets WHERE topic = $1", topic)
+    way.consumer.start()
+    await way.until(way.applied_once, "the partitions are read from their start")
+    await way.require_right()
+    assert await _live(way, len(kept))
+
+
 async def test_without_its_cursor_a_source_reads_whole_above_what_it_published(way: System) -> None:
     """The cursors topic is gone: versions still grow, deletes missed meanwhile are made up for."""
     gone = payment()
