@@ -1,15 +1,22 @@
 """The change stream on a real mongod: what it may bring, and what becomes of it."""
 
+import asyncio
 import itertools
+import random
 from typing import Any
 
+import pytest
 from bson import Decimal128, ObjectId, encode
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
+from pymongo import AsyncMongoClient
 
+from cdc.sources.mongo import MongoSource
+from cdc.sources.protocol import Checkpoint, Notice, Stream
 from tests.faults.system import System
 
 LARGE_BYTES = 9 * 1024 * 1024
+WRITTEN = 400
 IMAGES = {"changeStreamPreAndPostImages": {"enabled": True}}
 
 
@@ -160,17 +167,26 @@ async def test_s5_a_dropped_database_and_its_invalidated_stream_are_survived(way
     assert await way.postgres.fetchval("SELECT count(*) FROM accounting.transactions_live") == 5
 
 
-async def test_s18_images_switched_off_where_they_are_needed_ask_for_a_person(way: System) -> None:
+@pytest.mark.parametrize("how", ["switched off", "expired"])
+async def test_s18_images_missing_where_they_are_needed_ask_for_a_person(
+    way: System, how: str
+) -> None:
     """Without the old document a row's leaving cannot be seen: no guess, but a gap that is told."""
     way.configure(WHERE)
     await way.mongo.create_collection("payments", **IMAGES)
     mine = [payment(organisation="acme") for _ in range(5)]
     await way.mongo.payments.insert_many([*mine, payment(organisation="other")])
     await way.running()
-    off = {"changeStreamPreAndPostImages": {"enabled": False}}
-    await way.mongo.command({"collMod": "payments", **off})
     leaves = {"$set": {"organisation": "other"}}
-    await way.mongo.payments.update_one({"_id": mine[0]["_id"]}, leaves)
+    if how == "expired":
+        await way.source.stop()
+        await way.mongo.payments.update_one({"_id": mine[0]["_id"]}, leaves)
+        await way.client.config["system.preimages"].delete_many({})
+        way.source.start()
+    else:
+        off = {"changeStreamPreAndPostImages": {"enabled": False}}
+        await way.mongo.command({"collMod": "payments", **off})
+        await way.mongo.payments.update_one({"_id": mine[0]["_id"]}, leaves)
     await way.heard('"state":"gap"')
     await way.mongo.command({"collMod": "payments", **IMAGES})
     await way.command("resync", way.name)
@@ -191,3 +207,49 @@ amount = { path = "amount", type = "decimal" }
 currency = "currency"
 type = { const = "income" }
 """
+
+
+async def test_s15_a_read_that_is_cancelled_at_any_moment_loses_no_event(
+    mongo_database: str,
+) -> None:
+    """Of what was not handed over nothing is passed; the position tells it, and no client's own."""
+    source, chance = MongoSource("property", mongo_database, ["payments"]), random.Random(15)
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_database)
+    (stream,) = await source.open()
+    place = await source.seek(stream, None)
+    writing = asyncio.create_task(_write(client.get_default_database().payments))
+    seen: list[Any] = []
+    cancelled = 0
+    try:
+        while len(seen) < WRITTEN:
+            reading = asyncio.create_task(_one_reply(source, stream))
+            await asyncio.wait({reading}, timeout=chance.random() * 0.01)
+            reading.cancel()
+            try:
+                ids, place = await reading
+            except asyncio.CancelledError:
+                cancelled += 1
+                await source.seek(stream, place)
+            else:
+                seen += ids
+        assert seen == list(range(WRITTEN))
+        assert cancelled > 20
+    finally:
+        await writing
+        await source.close()
+        await client.close()
+
+
+async def _write(payments: Any) -> None:
+    for number in range(WRITTEN):
+        await payments.insert_one({"_id": number})
+
+
+async def _one_reply(source: MongoSource, stream: Stream) -> tuple[list[Any], Checkpoint]:
+    ids: list[Any] = []
+    async for item in source.changes(stream, wait_seconds=0.05):
+        if isinstance(item, Checkpoint):
+            return ids, item
+        assert not isinstance(item, Notice)
+        ids += [change.id for change in item]
+    raise AssertionError("a reply without a checkpoint")

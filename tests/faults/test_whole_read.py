@@ -222,6 +222,39 @@ async def test_a_whole_read_never_deletes_what_it_met_and_could_not_map(way: Sys
     assert [tuple(row) for row in letters] == [(str(kept["_id"]), "amount")]
 
 
+NUMBERED = """
+[[sources.property.mappings]]
+collection = "payments"
+entity = "accounting.transactions"
+[sources.property.mappings.fields]
+id = "number"
+amount = "amount"
+type = { const = "income" }
+"""
+
+
+async def test_where_an_id_that_was_met_cannot_be_told_nothing_is_deleted(way: System) -> None:
+    """It may be that of any row: that mapping's deletes are left out, and reported."""
+    way.configure(NUMBERED)
+    images = {"changeStreamPreAndPostImages": {"enabled": True}}
+    await way.mongo.create_collection("payments", **images)
+    documents = [payment(number=f"n{number}") for number in range(3)]
+    await way.mongo.payments.insert_many(documents)
+    await way.running()
+    assert await way.source.stop() == 0
+    await _lose_the_cursor(way)
+    await way.mongo.payments.delete_one({"_id": documents[0]["_id"]})
+    await way.mongo.payments.update_one({"_id": documents[1]["_id"]}, {"$unset": {"number": 1}})
+    way.source.start()
+    await way.heard("whole read is done", 2)
+    assert way.told("deletes are left out") == 1
+    await way.quiet()
+    assert await _count(way, 3)
+    await way.mongo.payments.update_one({"_id": documents[1]["_id"]}, {"$set": {"number": "n1"}})
+    await way.command("resync", way.name)
+    await way.until(lambda: _count(way, 2), "a later whole read that met no such id deletes")
+
+
 async def test_mass_deletes_that_a_whole_read_finds_wait_for_a_person(way: System) -> None:
     """More than a thousand and more than a fifth: told, held, done when they are allowed."""
     documents = [payment() for _ in range(1500)]
