@@ -6,6 +6,8 @@ import sys
 from types import FrameType
 from typing import Any
 
+from cdc.runtime.memory import collect_rarely
+
 DRAINING = frozenset({"run", "consume"})
 """Commands for which a signal before anything was started is a drain: there is nothing to do."""
 SIGNAL_EXIT = 128
@@ -26,6 +28,7 @@ def main() -> None:
     """Runs the command and ends the process, threads that hang or not."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _signalled)
+    collect_rarely()
     try:
         code = _command()
     except Signalled as asked:

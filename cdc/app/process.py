@@ -10,7 +10,7 @@ from cdc.kafka import topics
 from cdc.runtime.health import Conditions, HealthServer, Pulse
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.log import Log
-from cdc.runtime.memory import tune_memory
+from cdc.runtime.memory import settle_memory
 from cdc.runtime.metrics import CONTENT_TYPE, Metrics
 from cdc.runtime.services import Services
 from cdc.settings import Settings, listen_address
@@ -53,7 +53,7 @@ class Process:
             )
             await server.start()
         address = "" if server is None else server.address
-        tune_memory()
+        settle_memory()
         self.log.info("started", version=__version__, instance=self.instance, listen=address)
         try:
             code = await self.services.run()

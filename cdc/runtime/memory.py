@@ -1,7 +1,6 @@
 """Memory, set for processes that make many short-lived objects and few cycles."""
 
 import contextlib
-import ctypes
 import gc
 
 YOUNG_OBJECTS = 50_000
@@ -12,17 +11,27 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD = -1, -2
 """Of ``mallopt(3)``."""
 
 
-def tune_memory() -> None:
-    """What is there by now is not looked at again by the collector, what comes less often.
+def collect_rarely() -> None:
+    """For the whole process, from its first line on.
 
     By default the collector goes through the objects of a batch again and again while it is being
-    read: a fifth of what an event costs. And glibc gives the heap's top back to the kernel after
-    every batch, to fault it in again for the next: 1 us an event. The peak stays the same.
+    read, a fifth of what an event costs; and through all modules while they are imported, a tenth
+    of the start.
+    """
+    gc.set_threshold(YOUNG_OBJECTS, GENERATIONS, GENERATIONS)
+
+
+def settle_memory() -> None:
+    """For daemons, once they are built: what is there by now is never collected.
+
+    And glibc keeps the heap's top, which it would give back to the kernel after every batch, to
+    fault it in again for the next: 1 us an event. The peak stays the same.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, GENERATIONS, GENERATIONS)
     with contextlib.suppress(AttributeError, OSError):  # another C library: no such option
+        import ctypes
+
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_TRIM_THRESHOLD, HEAP_RESERVE_BYTES)
         mallopt(_M_TOP_PAD, HEAP_RESERVE_BYTES)
