@@ -20,7 +20,7 @@ BROKEN_TEXT = b"\x02text\0\x04\0\0\0abc\0"
 def event(number: int = 0, operation: str = "insert", **parts: Any) -> dict[str, Any]:
     """As MongoDB 6.0 writes it, in its order of fields."""
     raw_id = parts.pop("id", ObjectId())
-    document = {"_id": raw_id, "amount": Decimal128("10.50"), "at": datetime(2026, 1, 2)}  # noqa: DTZ001
+    document = {"_id": raw_id, "amount": Decimal128("10.50"), "n": Int64(1 << 40)}
     shell: dict[str, Any] = {
         "_id": {"_data": f"8265A1B2C3{number:08X}2B042C0100296E5A1004"},
         "operationType": operation,
