@@ -93,7 +93,7 @@ async def test_a_tombstone_has_no_value(
     assert [record.value for record in await visible(connection, topic)] == [None]
 
 
-async def test_order_is_kept_over_many_batches_of_a_partition(
+async def test_k14_order_is_kept_over_many_batches_of_a_partition(
     connection: KafkaConnection, topic: str, cursors: str, start: Start
 ) -> None:
     publisher = await start()
