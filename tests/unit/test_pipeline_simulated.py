@@ -6,7 +6,7 @@ source, versions of a key strictly grow, no event id stands twice.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,9 +16,14 @@ from cdc.pipeline import Pipeline
 from cdc.progress import Progress, State
 from cdc.report import Report
 from cdc.runtime.errors import ForeignCursor, Gap
-from cdc.sources.protocol import Item, Stream
 from cdc.wishes import Resync
-from tests.fakes import FakeBroker, FakeDatabase, FakeNormaliser, FakeSource, random_faults
+from tests.fakes import (
+    FakeBroker,
+    FakeDatabase,
+    FakeNormaliser,
+    FakeSource,
+    random_faults,
+)
 
 TOPICS = {"p.d.a": "d.a", "p.d.b": "d.b"}
 STEPS_MAX = 20_000
@@ -69,7 +74,7 @@ def pipeline(
         topics={f"p.d.{name}": f"d.{name}" for name in collections},
         progress=Progress("fake", lambda: float(next(time))),
         report=Report(seen, seen),
-        backoff=lambda attempt: 0.0,
+        backoff=lambda attempt, least: 0.0,
         idle_seconds=idle_seconds,
     )
 
@@ -87,7 +92,13 @@ def quiet(database: FakeDatabase, broker: FakeBroker) -> bool:
 async def run_until(line: Pipeline, condition: Callable[[], bool]) -> None:
     """Runs the pipeline until the condition holds; a bounded number of steps."""
     stop = asyncio.Event()
-    task = asyncio.create_task(line.run(stop))
+    await run_until_ended(line, asyncio.create_task(line.run(stop)), stop, condition)
+
+
+async def run_until_ended(
+    line: Pipeline, task: "asyncio.Task[None]", stop: asyncio.Event, condition: Callable[[], bool]
+) -> None:
+    """The same with a pipeline that runs."""
     try:
         for _ in range(STEPS_MAX):
             await asyncio.sleep(0)
@@ -271,7 +282,7 @@ async def test_cursor_of_another_cluster_is_refused_until_accepted() -> None:
     assert broker.transactions == before
     line = pipeline(other, broker, cluster="two")
     done = asyncio.Event()
-    line.resync(Resync("7", accept=True, deletes_allowed=True, done=done.set))
+    line.resync(Resync("7", accept=True, deletes_allowed=True, done=lambda *_: done.set()))
     await run_until(line, lambda: done.is_set() and quiet(other, broker))
     check(other, broker)
 
@@ -300,7 +311,7 @@ async def test_mass_deletes_wait_for_a_person() -> None:
     assert len(broker.rows("p.d.a")) == 1501
     done = asyncio.Event()
     line = pipeline(database, broker)
-    line.resync(Resync("1", deletes_allowed=True, done=done.set))
+    line.resync(Resync("1", deletes_allowed=True, done=lambda *_: done.set()))
     await run_until(line, lambda: done.is_set())
     check(database, broker)
     assert len(broker.rows("p.d.a")) == 301
@@ -324,23 +335,3 @@ async def test_unmappable_documents_keep_their_rows() -> None:
     rows = broker.rows("p.d.a")
     assert "3" in rows
     assert "4" not in rows
-
-
-class WaitingSource(FakeSource):
-    """Where nothing is ready it waits as long as it may."""
-
-    async def changes(self, stream: Stream, *, wait_seconds: float) -> AsyncIterator[Item]:
-        if self._index == len(self.database.history):
-            await asyncio.sleep(wait_seconds)
-        async for item in super().changes(stream, wait_seconds=wait_seconds):
-            yield item
-
-
-async def test_where_nothing_happens_a_start_says_so_at_once() -> None:
-    """An operator who starts or resumes a quiet source does not wait for its first change."""
-    database, broker = FakeDatabase(1), FakeBroker(tuple(TOPICS))
-    await run_until(pipeline(database, broker), lambda: quiet(database, broker))
-    again = pipeline(
-        database, broker, source=WaitingSource(database, ("a", "b")), idle_seconds=3600.0
-    )
-    await run_until(again, lambda: again.progress.state is State.IDLE)
