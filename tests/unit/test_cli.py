@@ -31,6 +31,11 @@ COMMANDS = (
     ["dead-letters", "show", "1"],
     ["dead-letters", "retry", "1"],
     ["dead-letters", "drop", "1"],
+    ["jobs", "list"],
+    ["jobs", "show", "1"],
+    ["jobs", "cancel", "1"],
+    ["jobs", "watch", "1"],
+    ["jobs", "run", "validate"],
 )
 
 
@@ -48,7 +53,7 @@ def cdc(*words: str) -> Any:
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_has_the_common_options_and_an_example(words: list[str]) -> None:
-    verb = words[: 2 if words[0] == "dead-letters" else 1]
+    verb = words[: 2 if words[0] in ("dead-letters", "jobs") else 1]
     result: Result = cdc(*verb, "--help")
     assert result.exit_code == 0
     for option in ("--json", "--config", "--debug", "--set"):
