@@ -28,7 +28,7 @@ PARTITIONS = json.dumps(
     {name: 2 if entity.domain == "accounting" else 1 for name, entity in ENTITIES.items()}
 )
 """As few as will do: a broker makes them one after another."""
-_INHERITED = ("PATH", "HOME", "LANG")
+_INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH")
 
 
 @dataclass
