@@ -26,8 +26,11 @@ from cdc.runtime.errors import (
     Unavailable,
     Unfit,
 )
+from cdc.runtime.tls_faults import TlsFault, tls_fault, without_codes
 
 CLOSE_SECONDS_MAX = 2.0
+CONNECT = "connect"
+_RIGHT_DSN = "write postgresql://user:password@host:5432/database?sslmode=…&sslrootcert=FILE"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connect: TypeAlias = Callable[[], Awaitable[Connection]]
@@ -64,7 +67,7 @@ class PostgresTarget:
 
     async def connect(self) -> Connection:
         """A connection to a server that takes writes."""
-        with translated("connect", self.subject):
+        with translated(CONNECT, self.subject):
             try:
                 return await asyncpg.connect(
                     self.dsn,
@@ -73,10 +76,11 @@ class PostgresTarget:
                     server_settings=self._session(),
                     target_session_attrs=SessionAttribute.read_write,
                 )
+            except ssl.SSLError:  # a ValueError too, where a certificate is concerned
+                raise
             except ValueError as error:
-                raise SettingsError(
-                    f"the DSN cannot be read: {error}", subject=self.subject
-                ) from None
+                told = f"the DSN cannot be used: {str(error).splitlines()[0]}"
+                raise SettingsError(told, subject=self.subject, hint=_RIGHT_DSN) from None
 
     def _session(self) -> dict[str, str]:
         return {
@@ -215,6 +219,19 @@ _BY_STATE: dict[str, type[LedgerError]] = {
     "54001": Unavailable,  # statement too complex: not the row's fault
 }
 _HINTS: dict[type[LedgerError], str] = {Unfit: "`cdc check` and `cdc migrate` tell more"}
+_TLS_HINTS = {
+    TlsFault.HOST: "use a name that is in the server's certificate, or add this one to it",
+    TlsFault.EXPIRED: "renew the server's certificate",
+    TlsFault.CA: "point sslrootcert in the DSN to the CA that signed the server's certificate",
+    TlsFault.OURS: "correct sslcert, sslkey in the DSN",
+    TlsFault.FILE: "correct sslrootcert, sslcert, sslkey (or the socket's folder) in the DSN",
+    TlsFault.NO_TLS: "take sslmode out of the DSN, or switch TLS on in the server (ssl = on)",
+    TlsFault.OTHER: "look at the server's log",
+}
+_LOGIN = "correct user, password and sslmode in the DSN, or let them in by pg_hba.conf"
+_CLOSED = ("08003", "08006")
+_CLOSES = "the server ends the connection: it may not accept our certificate (sslcert in the DSN)"
+_REACH = "start PostgreSQL, or correct host and port in the DSN"
 
 
 def mapped(error: BaseException, operation: str, subject: str = "") -> LedgerError:
@@ -223,7 +240,18 @@ def mapped(error: BaseException, operation: str, subject: str = "") -> LedgerErr
         return error
     kind, code = _kind(error), getattr(error, "sqlstate", None) or ""
     text = f"{code} {error}".strip() if str(error) else type(error).__name__
-    where = {"operation": operation, "subject": subject, "hint": _HINTS.get(kind, "")}
+    hint = _HINTS.get(kind, "")
+    if not code and (fault := _tls_fault(error)) is not None:
+        kind, hint = Unfit, _TLS_HINTS[fault]
+        text = f"{fault}: {without_codes(str(error))}"
+    elif code.startswith("28"):
+        hint = _LOGIN
+        text = f"{'wrong user or password' if code == '28P01' else 'the login is refused'}: {text}"
+    elif code.startswith("3D"):
+        hint = "create it, or correct the database in the DSN"
+    elif operation == CONNECT and (code in _CLOSED or not code):
+        hint = _CLOSES if code else _REACH
+    where = {"operation": operation, "subject": subject, "hint": hint}
     if kind is Refused:
         constraint = getattr(error, "constraint_name", None) or ""
         return Refused(text, code=f"{code} {constraint}".strip(), **where)
@@ -234,8 +262,6 @@ def _kind(error: BaseException) -> type[LedgerError]:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], BrokenPromise)
-    if isinstance(error, ssl.SSLError) or "SSL upgrade" in str(error):
-        return Unfit  # its certificate, or it has no TLS
     if isinstance(error, asyncpg.ClientConfigurationError):
         return SettingsError
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched | OSError | TimeoutError):
@@ -243,3 +269,11 @@ def _kind(error: BaseException) -> type[LedgerError]:
     if isinstance(error, ValueError):
         return BrokenPromise  # a value that asyncpg cannot send
     return Unavailable  # the connection went away under us, at whatever step
+
+
+def _tls_fault(error: BaseException) -> TlsFault | None:
+    if isinstance(error, FileNotFoundError):  # nothing on the network is a file
+        return TlsFault.FILE
+    if isinstance(error, ssl.SSLError):
+        return tls_fault(str(error)) or TlsFault.OTHER
+    return tls_fault(str(error)) if isinstance(error, ConnectionError) else None

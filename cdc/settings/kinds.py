@@ -68,6 +68,9 @@ def _file(text: str) -> str:
     return text
 
 
+_SLASH = "has a / in its user or password", "percent-encode it: %2F"
+
+
 def _dsn(secret: Secret) -> Secret:
     fix = "write postgresql://user:password@host:5432/database"
     try:
@@ -78,6 +81,8 @@ def _dsn(secret: Secret) -> Secret:
         raise wrong("has no port where one must be", fix) from None
     if parts.scheme not in ("postgresql", "postgres"):
         raise wrong("is not a PostgreSQL DSN", fix)
+    if "@" in parts.path:
+        raise wrong(*_SLASH)
     if not parts.path.strip("/") and "dbname=" not in parts.query:
         raise wrong("names no database", fix)
     return secret
@@ -104,10 +109,12 @@ def _mongo_uri(secret: Secret) -> Secret:
     hosts, database = _after_hosts(uri)
     if not hosts:
         raise wrong("names no host", fix)
+    if "@" in uri.partition("://")[2].partition("?")[0].partition("/")[2]:
+        raise wrong(*_SLASH)
     for host in hosts.split(","):
         port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else "27017"
         if not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
-            raise wrong(f"{port} is no port", fix)
+            raise wrong("has no port where one must be", fix)  # it may be a part of the password
     if not database:
         raise wrong("names no database", fix)
     return secret

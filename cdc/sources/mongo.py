@@ -21,7 +21,7 @@ from pymongo.errors import PyMongoError
 
 from cdc.runtime.errors import Gap, Unavailable
 from cdc.sources.mongo_events import DECODE_EVENTS, UNREADABLE, EventReader, token_position
-from cdc.sources.mongo_faults import EVENT_TOO_LARGE, is_code, mapped
+from cdc.sources.mongo_faults import EVENT_TOO_LARGE, is_code, mapped, readable
 from cdc.sources.mongo_pages import RAW, Pages, id_key, portable, token_of
 from cdc.sources.mongo_reply import Reply, take_apart
 from cdc.sources.mongo_server import ensure_images, oplog_span, verify
@@ -45,16 +45,20 @@ _BULKY = ["fullDocument", "fullDocumentBeforeChange", "updateDescription"]
 
 
 def connect(uri: str) -> Any:
-    """A motor client with every deadline set; connects lazily."""
-    return AsyncIOMotorClient(
-        uri,
-        appname="ledger-cdc",
-        tz_aware=False,
-        serverSelectionTimeoutMS=int(CONNECT_SECONDS * 1000),
-        connectTimeoutMS=int(CONNECT_SECONDS * 1000),
-        socketTimeoutMS=int(COMMAND_SECONDS * 1000),
-        readPreference="primary",
-    )
+    """A motor client with every deadline set; connects lazily.
+
+    Raises ``Unfit`` where the URI, or a file that it names, cannot be used.
+    """
+    with readable():
+        return AsyncIOMotorClient(
+            uri,
+            appname="ledger-cdc",
+            tz_aware=False,
+            serverSelectionTimeoutMS=int(CONNECT_SECONDS * 1000),
+            connectTimeoutMS=int(CONNECT_SECONDS * 1000),
+            socketTimeoutMS=int(COMMAND_SECONDS * 1000),
+            readPreference="primary",
+        )
 
 
 class MongoSource:

@@ -129,7 +129,7 @@ def test_a_mapping_of_wrong_form_does_not_hide_what_is_wrong_with_the_others(
         ('[targets.main]\ndsn = "postgresql://h:5432"', "names no database"),
         ('[targets.main]\ndsn = "postgresql://h:many/x"', "port"),
         ('[targets.main]\ndsn = "postgresql://h:1,other:many/x"', "port"),
-        ('[sources.p]\ntype = "mongodb"\nuri = "mongodb://h:1x/db"', "1x is no port"),
+        ('[sources.p]\ntype = "mongodb"\nuri = "mongodb://h:1x/db"', "no port where one must be"),
         ('[sources.p]\ntype = "mongodb"\nuri = "http://h/db"', "is not a MongoDB URI"),
         ('[sources.p]\nuri = "mongodb://h/db"', "sources.p.type"),
         ("[sources]\np = 3", "sources.p"),
