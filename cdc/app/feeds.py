@@ -5,6 +5,7 @@ from datetime import date
 
 from cdc.app.process import Process
 from cdc.building import control_connect, partitions
+from cdc.integration import IntegrationErrors, Kind
 from cdc.mapping.api_normaliser import ApiNormaliser
 from cdc.mapping.api_tables import Table
 from cdc.quota import HourlyQuota
@@ -13,18 +14,31 @@ from cdc.sources import plaid_tables, ynab_tables
 from cdc.sources.plaid import Login, PlaidSource
 from cdc.sources.plaid_api import PlaidApi
 from cdc.sources.ynab import SINCE_DATE, YnabSource
+from cdc.sources.ynab_answers import Told
 from cdc.sources.ynab_api import YnabApi
 
 
-def ynab(process: Process, name: str, settings: YnabSettings) -> tuple[YnabSource, ApiNormaliser]:
+class YnabTold(Told):
+    """What plans contradict themselves in, as integration errors."""
+
+    def __init__(self, integration: IntegrationErrors) -> None:
+        self._integration = integration
+
+    def sum_of(self, plan_id: str, resource: str, object_id: str, adds_up: bool) -> None:
+        kind = Kind(plan_id, resource, "split_sum", object_id)
+        (self._integration.agrees if adds_up else self._integration.contradicts)(kind)
+
+    def read_whole(self, plan_id: str) -> None:
+        self._integration.read_whole(plan_id)
+
+
+def ynab(
+    process: Process, name: str, settings: YnabSettings, integration: IntegrationErrors
+) -> tuple[YnabSource, ApiNormaliser]:
     """Raises ``SettingsError`` without a database: the token's quota is kept there."""
-    log = process.log.bind(source=name)
     token = settings.token.get_secret_value()
     quota = HourlyQuota(token, control_connect(process.settings), now=time.time)
     since = settings.since_date
-
-    def tell(kind: str, resource: str, row_id: str) -> None:
-        log.warning("answer contradicts itself", reason=kind, entity=resource, document_id=row_id)
 
     source = YnabSource(
         name,
@@ -33,7 +47,7 @@ def ynab(process: Process, name: str, settings: YnabSettings) -> tuple[YnabSourc
         plans=settings.plans,
         since_date=SINCE_DATE if since is None else date.fromisoformat(since),
         poll_seconds=settings.poll_seconds,
-        tell=tell,
+        told=YnabTold(integration),
     )
     return source, _normaliser(process, name, settings.book, source, ynab_tables.TABLES)
 
@@ -51,7 +65,14 @@ def plaid(
         base_url=settings.base_url,
         days_requested=settings.days_requested,
     )
-    source = PlaidSource(name, api, logins, now=time.time)
+    source = PlaidSource(
+        name,
+        api,
+        logins,
+        now=time.time,
+        poll_seconds=settings.poll_seconds,
+        accounts_seconds=settings.accounts_seconds,
+    )
     return source, _normaliser(process, name, settings.book, source, plaid_tables.TABLES)
 
 

@@ -171,6 +171,9 @@ class PlaidSettings(_Source):
     secret: Secret
     base_url: Text = "https://production.plaid.com"
     days_requested: Annotated[int, Field(ge=1, le=730)] = 730
+    poll_seconds: Annotated[float, Field(ge=1)] = 300.0
+    accounts_seconds: Annotated[float, Field(ge=1)] = 900.0
+    """How often accounts are read where no transaction has changed."""
     items: Annotated[tuple[PlaidItemSettings, ...], AfterValidator(_named_once)] = ()
 
 

@@ -15,8 +15,9 @@ import signal
 import sys
 
 from compose.demo.company import PAYMENTS, Company
+from compose.demo.feeds import Feeds
 from compose.demo.screen import Screen
-from compose.demo.story import Interrupted, Outcome, Story
+from compose.demo.story import BOOK, Interrupted, Outcome, Story
 from compose.stack.errors import StackError
 from compose.stack.names import Place
 
@@ -55,7 +56,8 @@ async def _run(arguments: argparse.Namespace) -> int:
     signals: list[int] = []
     with Screen() as screen:
         company = Company(random.Random(seed), arguments.payments)
-        story = Story(place.folder, arguments.seconds, company, screen, told)
+        feeds = Feeds(seed, BOOK)
+        story = Story(place.folder, arguments.seconds, company, feeds, screen, told)
         running = asyncio.create_task(story.run(), name="story")
 
         def on_signal(number: int) -> None:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console, Group
@@ -15,11 +16,34 @@ from rich.text import Text
 from compose.demo.way import Arrival
 
 STORY_LINES = 5
-LINES_MIN, ARRIVALS_MIN = 24, 5
+LINES_MIN, ARRIVALS_MIN = 24, 3
 """On the smallest terminal the picture fills all lines; larger ones show more changes."""
 PLAIN_SECONDS = 2.0
 PLAIN_ARRIVALS = 2
 SLOW_MS = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLine:
+    """A feed of the household. `rows`: live transactions in Postgres; `last`: what happened."""
+
+    name: str
+    state: str
+    rows: int
+    requests: int
+    last: str
+    accounts: str
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseLine:
+    """One feed's row of the purchase that comes by both; `why`: the match, once there is one."""
+
+    feed: str
+    told: str
+    amount: Decimal
+    counted: bool
+    why: str
 
 
 @dataclass
@@ -40,6 +64,8 @@ class Picture:
     last: list[Arrival] = field(default_factory=list)
     busiest: list[Any] = field(default_factory=list)
     """Rows of the accounts with name, owner, currency, balance and sums."""
+    feeds: list[FeedLine] = field(default_factory=list)
+    purchase: list[PurchaseLine] = field(default_factory=list)
 
 
 class Screen:
@@ -103,6 +129,8 @@ class Screen:
             f"p50 {_ms(picture.p50_ms)}, p99 {_ms(picture.p99_ms)}; source {picture.source}, "
             f"consumer {picture.consumer}"
         )
+        for feed in picture.feeds:
+            print(f"            {feed.name}: {_feed_words(feed)}", flush=True)
         for arrival in picture.last[-PLAIN_ARRIVALS:]:
             if arrival is not self._told:
                 took, what = _ms(arrival.milliseconds), arrival.happening.what
@@ -114,14 +142,15 @@ class Screen:
         body = Group(
             _stages(picture),
             _figures(picture),
-            Text(),
             _arrivals(picture.last[-shown:]),
-            Text(),
             _accounts(picture.busiest),
-            Text(),
+            _feeds(picture),
+            _purchase(picture.purchase),
             Text("\n".join(self._story), style="cyan", no_wrap=True, overflow="ellipsis"),
         )
-        title = f"a property company lives, its books follow · {self._seconds:.0f} s"
+        title = (
+            f"a property company and a household live, their books follow · {self._seconds:.0f} s"
+        )
         return Panel(body, title=title, subtitle="Ctrl-C: end and compare", border_style="blue")
 
 
@@ -190,6 +219,35 @@ def _accounts(busiest: list[Any]) -> Table:
             Text(f"{row['running_balance']:,.2f} {row['currency']}", "bold"),
         )
     return table
+
+
+def _feed_words(feed: FeedLine) -> str:
+    return f"{feed.rows:,} transactions, {feed.requests} requests; last: {feed.last}"
+
+
+def _feeds(picture: Picture) -> Text:
+    """Two lines a feed: how it goes, and its accounts."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for number, feed in enumerate(picture.feeds):
+        text.append("\n" if number else "")
+        text.append(f"{feed.name:<6}", "bold green").append("──▶ source ")
+        text.append(feed.state, _mood(feed.state)).append(f"   {_feed_words(feed)}")
+        text.append(f"\n       {feed.accounts}", "dim")
+    return text
+
+
+def _purchase(lines: list[PurchaseLine]) -> Text:
+    """The one purchase, a line a row, and why it is one."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append("one purchase by both feeds: ", "bold")
+    if not lines:
+        return text.append("not yet", "dim")
+    text.append(lines[0].why or "its rows arrive, `cdc jobs run deduplicate` comes next", "yellow")
+    for each in lines:
+        counts = "counted" if each.counted else "not counted again"
+        text.append(f"\n  {each.feed:<6} {each.told:<30} {each.amount:>9,.2f}  ")
+        text.append(counts, "green" if each.counted else "dim")
+    return text
 
 
 def _ms(milliseconds: float | None) -> str:

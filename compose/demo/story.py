@@ -12,8 +12,10 @@ import asyncpg
 from pymongo import AsyncMongoClient
 
 from compose.demo.company import OWNERS, PROPERTIES, Company, Document
-from compose.demo.compare import SHOWN_MAX, Comparison, compare
+from compose.demo.compare import SHOWN_MAX, Comparison, Difference, compare
 from compose.demo.daemons import Daemon, run_to_end, stop_all
+from compose.demo.feeds import Feeds
+from compose.demo.household import Household
 from compose.demo.life import Life
 from compose.demo.screen import Picture, Screen
 from compose.demo.way import Way
@@ -27,7 +29,7 @@ KILLS_AT = ((0.3, 15.0), (0.6, 30.0))
 """Consumer, source: at this share of the time there is, and not later than so many seconds."""
 CALM_SECONDS, DEAD_SECONDS = 2.0, 1.5
 LOOK_SECONDS, SHOW_SECONDS, COUNT_SECONDS = 0.05, 0.25, 1.0
-BUSIEST = 4
+BUSIEST = 2
 FIRST_READ_SECONDS_MAX = RECOVERY_SECONDS_MAX = QUIET_SECONDS_MAX = 120.0
 SETTLED_SECONDS = 6.0
 """Differences that stay for so long once nothing is under way are differences."""
@@ -53,6 +55,9 @@ class Outcome:
     """Of the first whole read: from the processes' start to the last row."""
     recovery_seconds: tuple[float, ...] = ()
     """From the start of a killed process to its last change that had waited, per kill."""
+    feed_rows: int = 0
+    """Of YNAB and the bank, compared with what stands there; differences count above."""
+    purchase_counted_once: bool | None = None
 
 
 class Story:
@@ -63,6 +68,7 @@ class Story:
         folder: Path,
         seconds: float | None,
         company: Company,
+        feeds: Feeds,
         screen: Screen,
         told: asyncio.Event,
     ) -> None:
@@ -71,11 +77,16 @@ class Story:
         self._told = told
         self._company = company
         self._stack = Stack(folder, _OPTIONS, screen.say)
-        environment = {**self._stack.environment, "CDC_BOOK": BOOK}
+        self._feeds = feeds
+        self._config = folder / "ledger.toml"
+        configured = {"CDC_BOOK": BOOK, "CDC_CONFIG": str(self._config)}
+        environment = {**self._stack.environment, **configured}
         self._environment = environment
         self._source = Daemon("run", environment, folder / "source.log")
         self._consumer = Daemon("consume", environment, folder / "consumer.log")
         self._picture = Picture()
+        self._steady = asyncio.Lock()
+        """Held while a process of ours is dead, and while a job needs it alive."""
         self._kills = 0
         self._recoveries: list[float] = []
         self._events_per_second = 0
@@ -86,14 +97,19 @@ class Story:
             await self._unless_told(self._start_servers())
             client: AsyncMongoClient[Document] = AsyncMongoClient(self._stack.mongo.uri)
             postgres = await asyncpg.connect(self._stack.postgres.uri)
-            async with client:
+            further = await asyncpg.connect(self._stack.postgres.uri)
+            async with client, self._feeds:
+                self._feeds.configure(self._config)
                 life = Life(client, self._company)
                 way = Way(postgres, BOOK, SOURCE)
+                folder = self._stack.folder
+                home = Household(self._feeds, further, self._screen, self._environment, folder)
                 await self._unless_told(self._found(life, way))
-                await self._live(life, way)
+                await self._live(life, way, home)
                 await self._become_quiet(life, way)
                 comparison = await self._compare(client, postgres)
-            return self._outcome(way, comparison)
+                feeds = await home.compare(BOOK)
+            return self._outcome(way, comparison, feeds)
         finally:
             self._screen.close()
             await stop_all([self._source, self._consumer])
@@ -140,7 +156,9 @@ class Story:
         began = time.time()
         self._source.start()
         self._consumer.start()
-        self._screen.say("`cdc run` and `cdc consume` started: the company is read whole")
+        self._screen.say(
+            "`cdc run`, `cdc consume` started: all is read whole, YNAB and Plaid (simulated), too"
+        )
         self._picture.source = self._picture.consumer = "starting"
         deadline = began + FIRST_READ_SECONDS_MAX
 
@@ -159,7 +177,7 @@ class Story:
             f"({self._events_per_second:,}/s)"
         )
 
-    async def _live(self, life: Life, way: Way) -> None:
+    async def _live(self, life: Life, way: Way, home: Household) -> None:
         """Let the company live until the time is over; meanwhile, kill our own processes."""
         over = asyncio.Event()
         began = time.monotonic()
@@ -167,6 +185,7 @@ class Story:
         async def clock() -> None:
             await self._sleep(self._seconds)
             await crashing
+            await purchase
             over.set()
 
         try:
@@ -174,7 +193,9 @@ class Story:
                 crashing = group.create_task(self._crashes(way, began))
                 group.create_task(clock())
                 group.create_task(self._write(life, way, over))
-                group.create_task(self._watch(way, over))
+                group.create_task(self._watch(way, home, over))
+                group.create_task(self._feeds.live(over))
+                purchase = group.create_task(home.purchase(self._steady))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
@@ -195,7 +216,7 @@ class Story:
             way.add(await life.step())
             await asyncio.sleep(self._company.rng.expovariate(CHANGES_PER_SECOND))
 
-    async def _watch(self, way: Way, over: asyncio.Event) -> None:
+    async def _watch(self, way: Way, home: Household, over: asyncio.Event) -> None:
         """Look, and draw, until the end: the only user of the connection meanwhile."""
         shown = counted = 0.0
         while not over.is_set():
@@ -206,6 +227,7 @@ class Story:
             if now - counted > COUNT_SECONDS:
                 counted = now
                 await self._count(way)
+                await home.show(self._picture)
             if now - shown > SHOW_SECONDS:
                 shown = now
                 self._show(way)
@@ -234,7 +256,8 @@ class Story:
             at = latest if self._seconds is None else min(share * self._seconds, latest)
             if await self._sleep(max(CALM_SECONDS, began + at - time.monotonic())):
                 return
-            await self._crash(daemon, way)
+            async with self._steady:
+                await self._crash(daemon, way)
 
     async def _crash(self, daemon: Daemon, way: Way) -> None:
         """SIGKILL, a while of nothing, a new start; it is back when nothing old is under way."""
@@ -296,16 +319,21 @@ class Story:
         )
         return found
 
-    def _outcome(self, way: Way, comparison: Comparison) -> Outcome:
+    def _outcome(
+        self, way: Way, comparison: Comparison, feeds: tuple[int, list[Difference], bool]
+    ) -> Outcome:
+        feed_rows, feed_differences, once = feeds
         p50, p99 = way.percentile(0.5), way.percentile(0.99)
         return Outcome(
-            ok=not comparison.differences,
+            ok=not comparison.differences and not feed_differences,
             changes=way.written,
             rows=comparison.rows,
-            differences=len(comparison.differences),
+            differences=len(comparison.differences) + len(feed_differences),
             kills=self._kills,
             p50_ms=None if p50 is None else round(p50, 1),
             p99_ms=None if p99 is None else round(p99, 1),
             events_per_second=self._events_per_second,
             recovery_seconds=tuple(self._recoveries),
+            feed_rows=feed_rows,
+            purchase_counted_once=once,
         )

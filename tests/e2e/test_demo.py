@@ -194,6 +194,42 @@ async def test_a_bounded_demo_ends_with_equal_books_and_leaves_nothing(begin: An
     assert outcome["changes"] > 50
     assert 0 < outcome["p50_ms"] <= outcome["p99_ms"]
     assert outcome["events_per_second"] > 0
+    assert outcome["feed_rows"] > 900
+    assert outcome["purchase_counted_once"] is True
+    assert demo.remains == []
+
+
+FEED_DAMAGE = {
+    "a bank's amount": (
+        "UPDATE budget.transactions SET amount = amount + 0.01 WHERE source = 'bank' AND id ="
+        " (SELECT id FROM budget.transactions WHERE source = 'bank' ORDER BY date, id LIMIT 1)",
+        "DIFFERENT: budget.transactions",
+    ),
+    "a payee's name": (
+        "UPDATE budget.payees SET name = 'X' WHERE id ="
+        " (SELECT min(id) FROM budget.payees WHERE source = 'household')",
+        "DIFFERENT: budget.payees",
+    ),
+    "the match": ("UPDATE budget.matches SET state = 'rejected'", "counted 2 times"),
+}
+
+
+@pytest.mark.parametrize("what", FEED_DAMAGE)
+async def test_a_demo_whose_feed_is_damaged_fails(begin: Any, what: str) -> None:
+    query, said = FEED_DAMAGE[what]
+    demo = await begin("--for", "4s", *SMALL)
+    await demo.until("is counted once")
+    (port,) = re.findall(r"PostgreSQL \S+ answers on 127.0.0.1:(\d+)", demo.text)
+    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{port}/ledger")
+    assert (await connection.execute(query)).endswith(" 1")
+    await connection.close()
+    outcome = await demo.end()
+
+    assert demo.process.returncode == 1, demo.text
+    assert outcome["ok"] is False
+    assert outcome["differences"] > 0
+    assert said in demo.text
+    assert outcome["purchase_counted_once"] is (what != "the match")
     assert demo.remains == []
 
 
