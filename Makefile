@@ -26,7 +26,7 @@ else
 	@$(RUN) -m pytest
 endif
 
-crash: .venv/installed  ## every crash point, repeats and pairs: long
+crash: .venv/installed  ## every crash point, repeats and pairs, fail-overs: 25 minutes
 	@$(RUN) -m pytest tests/crash
 
 check: .venv/installed  ## formatting, lint, types, tidy rules, generated files fresh
@@ -36,8 +36,8 @@ check: .venv/installed  ## formatting, lint, types, tidy rules, generated files 
 	@$(RUN) -m schemas.generate --check
 	@$(RUN) -m pytest -q tests/test_tidy.py
 
-bench: .venv/installed  ## the benchmark; writes bench/results/
-	@$(RUN) -m bench
+bench: .venv/installed  ## the benchmark into bench/results/. ARGS="--only ynab": a part
+	@$(RUN) -m bench $(ARGS)
 
 stack: .venv/installed  ## only the servers, in the background. STACK=name: one beside the others
 	@$(RUN) -m compose.stack up --name $(STACK)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.crash.lives import Counts
 from tests.faults.conftest import (
     migrated,
     migrated_database,
@@ -42,8 +43,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def crashes(request: pytest.FixtureRequest) -> Iterator[dict[str, int]]:
-    """Put the count of a test's crashes here; it is told in the result."""
-    counted: dict[str, int] = {}
+def crashes(request: pytest.FixtureRequest) -> Iterator[Counts]:
+    """Put a test's counts and seed here; they are told in the result, with its seconds."""
+    counted, began = Counts(), time.monotonic()
     yield counted
-    request.config.stash[RESULT]["crashes"] |= counted
+    seconds = round(time.monotonic() - began)
+    told = {name: {**counts, "seconds": seconds} for name, counts in counted.items()}
+    request.config.stash[RESULT]["crashes"] |= told

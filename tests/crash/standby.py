@@ -2,11 +2,9 @@
 
 import asyncio
 import shutil
-import signal
 from pathlib import Path
 
 import asyncpg
-import psutil
 
 from compose.stack.ports import LOOPBACK, free_port
 from compose.stack.postgres import SUPERUSER, PostgresServer
@@ -95,26 +93,24 @@ class Pair:
 
         await until(replayed, WAIT_SECONDS_MAX, "the standby catching up")
 
-    def cut_off(self) -> None:
+    async def cut_off(self) -> None:
         """What is committed from now on does not reach the standby."""
-        assert self._standby is not None
-        for process in self._standby.family():
-            if "walreceiver" in " ".join(process.cmdline()):
-                process.send_signal(signal.SIGSTOP)
-                return
-        raise psutil.NoSuchProcess(self._standby.pid)
+        here = self.standby_dsn("postgres")
+        await self._ask(here, "ALTER SYSTEM SET primary_conninfo = ''")
+        await self._ask(here, "SELECT pg_reload_conf()")
+
+        async def alone() -> bool:
+            return await self._ask(here, "SELECT count(*) FROM pg_stat_wal_receiver") == 0
+
+        await until(alone, WAIT_SECONDS_MAX, "the standby cut off")
 
     async def promote(self) -> None:
         """The primary is gone for good; the standby takes writes."""
-        assert self._standby is not None
         await self.primary.kill()
-        for process in self._standby.family():
-            if "walreceiver" in " ".join(process.cmdline()):
-                process.kill()
-        dsn = self.standby_dsn("postgres")
-        await self._ask(dsn, "SELECT pg_promote(false)")
+        here = self.standby_dsn("postgres")
+        await self._ask(here, "SELECT pg_promote(false)")
 
         async def writable() -> bool:
-            return await self._ask(dsn, "SELECT NOT pg_is_in_recovery()") is True
+            return await self._ask(here, "SELECT NOT pg_is_in_recovery()") is True
 
         await until(writable, WAIT_SECONDS_MAX, "the promotion of the standby")
