@@ -17,8 +17,8 @@ from consumers.rows import Place
 GAPS_KEPT = 20
 PARKED_LINES_MAX = 20
 REBUILD_HINT = (
-    "rows deleted at the source since stay live; to be rid of them, once the topic is filled: stop "
-    "the consumers, TRUNCATE the table, delete the topic's rows of sync.offsets, start again"
+    "deletes that were not applied yet are lost, their rows stay live; to be rid of them: stop the "
+    "consumers, TRUNCATE the table, delete the topic's rows of sync.offsets, start again"
 )
 
 
