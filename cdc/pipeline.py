@@ -304,8 +304,8 @@ class Pipeline:
         self._wishes.hand_to(self._readers)
 
     def look_up(self, wish: LookUp) -> None:
-        """Read single objects again (dead letters that are retried)."""
-        self._wishes.look_ups.append(wish)
+        """Read a part again: dead letters that are retried, days of an API's history."""
+        self._wishes.look_up(wish)
         self._wishes.hand_to(self._readers)
 
     def pause(self) -> None:

@@ -14,12 +14,13 @@ The progress is published with the page, in the cursor: a restart goes on at the
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from cdc.cursors import CollectionRead, begun
+from cdc.runtime.errors import LedgerError
 from cdc.sources.protocol import Change, Checkpoint, Page, Source, Stream
 
 PAGES_AHEAD = 2
@@ -31,11 +32,17 @@ REREAD_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Single objects to be read and published again: the retry of dead letters."""
+    """A part of a collection to be read and published: single objects (the retry of dead letters).
+
+    ``read``: how the part is read where it is not told by ``ids`` (days of an API's history).
+    ``on_failed``: told in place of ending the session where it cannot be read.
+    """
 
     collection: str
     ids: tuple[str, ...]
     on_published: Callable[[], None]
+    read: Callable[[Stream], Awaitable[Page]] | None = None
+    on_failed: Callable[[LedgerError], None] | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +78,7 @@ class WholeRead:
         self._rows_max = rows_max
         self._pending: deque[PendingPage] = deque()
         self._look_ups: deque[LookUp] = deque()
+        self._given: set[LookUp] = set()
         self._settle()
 
     def begin(self, collection: str, reason: str, *, deletes_allowed: bool = False) -> None:
@@ -84,8 +92,10 @@ class WholeRead:
         )
 
     def look_up(self, request: LookUp) -> None:
-        """Read these objects again, when their turn comes."""
-        self._look_ups.append(request)
+        """Read this part again, when its turn comes; once, however often it is given."""
+        if request not in self._given:
+            self._given.add(request)
+            self._look_ups.append(request)
 
     @property
     def paging(self) -> bool:
@@ -121,7 +131,7 @@ class WholeRead:
             if collection is None:
                 return
             read, start = self.reads[collection], self.reads[collection].next
-            ahead = [page for page in self._pending if page.collection == collection]
+            ahead = self._pages_of(collection)
             if ahead:
                 start = ahead[-1].task.result().next
                 if start is None:
@@ -141,6 +151,8 @@ class WholeRead:
         while True:
             if look_up is None:
                 page = await self._source.page(self._stream, collection, start, self._rows_max)
+            elif look_up.read is not None:
+                page = await look_up.read(self._stream)
             else:
                 page = await self._source.look_up(self._stream, collection, look_up.ids)
             if page.at > above:
@@ -163,11 +175,21 @@ class WholeRead:
 
     def ready(self, checkpoint: Checkpoint) -> PendingPage | None:
         """The oldest page, if the stream has passed the time at which it was read."""
+        self._tell_failed()
         if not self._pending or not self._pending[0].task.done():
             return None
         page = self._pending[0].task.result()
         passed = checkpoint.position >= page.at and not checkpoint.full
         return self._pending.popleft() if passed and checkpoint.asked > page.asked else None
+
+    def _tell_failed(self) -> None:
+        """Who asked for a part that cannot be read is told, and the stream goes on."""
+        while self._pending and self._pending[0].task.done():
+            look_up, error = self._pending[0].look_up, self._pending[0].task.exception()
+            if look_up is None or look_up.on_failed is None or not isinstance(error, LedgerError):
+                return
+            self._pending.popleft()
+            look_up.on_failed(error)
 
     def rows(self, pending: PendingPage) -> Iterator[Sequence[Change]]:
         """The page's rows without the keys that the stream brought with a newer version."""
@@ -238,16 +260,19 @@ class WholeRead:
     def _next_collection(self) -> str | None:
         for name, read in self.reads.items():
             if not read.paged and not read.done:
-                pages = [page for page in self._pending if page.collection == name]
+                pages = self._pages_of(name)
                 if not (pages and pages[-1].task.done() and pages[-1].task.result().next is None):
                     return name
         return None
 
+    def _pages_of(self, collection: str) -> list[PendingPage]:
+        """Of its whole read."""
+        return [p for p in self._pending if p.collection == collection and p.look_up is None]
+
     def _forget_pages(self, collection: str) -> None:
-        for page in [page for page in self._pending if page.collection == collection]:
-            if page.look_up is None:
-                page.task.cancel()
-                self._pending.remove(page)
+        for page in self._pages_of(collection):
+            page.task.cancel()
+            self._pending.remove(page)
 
     async def close(self) -> None:
         """Lets pages that were asked for go."""

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cdc.begin import Lost
 from cdc.cursors import CollectionRead
+from cdc.runtime.errors import LedgerError
 from cdc.stream_reader import StreamReader
 from cdc.whole_read import LookUp
 
@@ -54,8 +55,26 @@ class Wishes:
             for look_up in self.look_ups:
                 if look_up.collection in known:
                     reader.look_up(look_up)
-        if readers:
-            self.look_ups.clear()
+
+    def look_up(self, wish: LookUp) -> None:
+        """Keeps it until it is published, or has failed: a session may end before that."""
+
+        def ended() -> None:
+            self.look_ups.remove(kept)
+
+        def published() -> None:
+            ended()
+            wish.on_published()
+
+        def failed(error: LedgerError) -> None:
+            ended()
+            if wish.on_failed is not None:
+                wish.on_failed(error)
+
+        kept = replace(
+            wish, on_published=published, on_failed=None if wish.on_failed is None else failed
+        )
+        self.look_ups.append(kept)
 
     def settle(self, reads: Mapping[str, CollectionRead]) -> None:
         """What these reads, now published, have fulfilled is done."""

@@ -22,7 +22,7 @@ from cdc.runtime.log import Log
 from cdc.runtime.services import Service
 from cdc.settings import MongoSettings, PlaidSettings, Settings, SourceSettings, YnabSettings
 from cdc.sources.mongo import MongoSource
-from cdc.sources.protocol import Source
+from cdc.sources.protocol import Source, Windowed
 from schemas.topics import cursor_partition, cursors_topic, source_group
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def _source(
         pulse=process.pulse,
         log=log,
         control=control,
+        windowed=source if isinstance(source, Windowed) else None,
     )
 
 

@@ -20,7 +20,7 @@ ENDED = ("done", "failed", "cancelled")
 JobId = Annotated[int, typer.Argument(metavar="ID")]
 
 jobs = typer.Typer(
-    help="Work that ends: sync, validate, deduplicate.",
+    help="Work that ends: sync, backfill, validate, deduplicate.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -28,7 +28,9 @@ jobs = typer.Typer(
 
 @jobs.command("run")
 def run_job(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="sync, validate, deduplicate.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="sync, backfill, validate, deduplicate.")
+    ],
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Repeatable.")
     ] = None,

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from cdc.jobs import deduplicate, sync, validate
+from cdc.jobs import backfill, deduplicate, sync, validate
 from cdc.jobs.model import Job, Params, Result
 from cdc.jobs.tools import Tools
 from cdc.runtime.errors import SettingsError
@@ -19,6 +19,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "sync": Kind(sync.check, sync.run),
+    "backfill": Kind(backfill.check, backfill.run),
     "deduplicate": Kind(deduplicate.check, deduplicate.run),
     "validate": Kind(validate.check, validate.run),
 }

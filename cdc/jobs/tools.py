@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol
 
 from cdc.runtime.errors import SettingsError
@@ -62,6 +63,14 @@ class Said:
         if not all(part.isdecimal() for part in parts):
             raise SettingsError(f"{name} is no list of numbers", hint=f"as {name}=17,18")
         return tuple(map(int, parts))
+
+    def day(self, name: str) -> date | None:
+        """A date as ``2026-11-01``."""
+        found = self.text(name)
+        try:
+            return None if found is None else date.fromisoformat(found)
+        except ValueError as error:
+            raise SettingsError(f"{name} {found} is no date", hint="as 2026-11-01") from error
 
     def nothing_else(self) -> None:
         """Raises ``SettingsError`` for a parameter that was not asked for."""

@@ -6,11 +6,12 @@ and its state is shown. One connection, opened once the sources have begun.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from cdc.operation import requests
+from cdc.operation.asked import Done
 from cdc.operation.running import Control, first_of
 from cdc.runtime.errors import LedgerError
 from cdc.runtime.health import Condition
@@ -38,6 +39,11 @@ class Observed(requests.Owner, Protocol):
     def document(self) -> dict[str, Any]: ...
 
 
+class _Ended(NamedTuple):
+    error: str | None
+    result: dict[str, Any] | None
+
+
 class ControlTie:
     """See the module's docstring."""
 
@@ -58,7 +64,7 @@ class ControlTie:
         self._log = log
         self._backoff = backoff
         self._running: dict[int, str] = {}
-        self._finished: dict[int, tuple[str, str | None]] = {}
+        self._finished: dict[int, _Ended] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``."""
@@ -107,22 +113,23 @@ class ControlTie:
             try:
                 self._sources[request.source].take(request, self._ender(request.id))
             except LedgerError as error:
-                self._end(request.id, requests.FAILED, str(error))
+                self._ender(request.id)(str(error))
 
-    def _ender(self, request_id: int) -> Callable[[], None]:
-        return lambda: self._end(request_id, requests.DONE, None)
+    def _ender(self, request_id: int) -> Done:
+        def end(error: str | None = None, result: dict[str, Any] | None = None) -> None:
+            self._running.pop(request_id, None)
+            self._finished[request_id] = _Ended(error, result)
+            self._control.wanted.set()
 
-    def _end(self, request_id: int, state: str, error: str | None) -> None:
-        self._running.pop(request_id, None)
-        self._finished[request_id] = (state, error)
-        self._control.wanted.set()
+        return end
 
     async def _finish(self, connection: Connection) -> None:
-        for request_id, (state, error) in list(self._finished.items()):
-            await requests.finish(connection, request_id, state, error)
+        for request_id, (error, result) in list(self._finished.items()):
+            state = requests.DONE if error is None else requests.FAILED
+            await requests.finish(connection, request_id, state, error, result)
             self._log.info("request ended", request=request_id, outcome=state)
             del self._finished[request_id]
-        for request_id, name in self._running.items():
+        for request_id, name in list(self._running.items()):
             await requests.note(connection, request_id, self._sources[name].progress())
 
     async def _observe(self, connection: Connection) -> None:

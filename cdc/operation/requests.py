@@ -8,12 +8,12 @@ where it stood, by its name. Only the control database knows requests; no source
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from cdc.operation.asked import Taken
+from cdc.operation.asked import Done, Taken
 from cdc.runtime.postgres import Connection, translated
 from schemas.sql import query
 
@@ -38,11 +38,11 @@ class Request(NamedTuple):
 
 
 class Owner(Protocol):
-    """Who does what is asked of one source. ``done``: called when it is published to its end."""
+    """Who does what is asked of one source."""
 
     source: str
 
-    def take(self, request: Taken, done: Callable[[], None]) -> None:
+    def take(self, request: Taken, done: Done) -> None:
         """Begins; raises ``LedgerError`` for what cannot be done at all."""
 
     def progress(self) -> dict[str, Any]:
@@ -68,6 +68,20 @@ async def read(connection: Connection, request_id: int) -> Request | None:
     return Request(row["id"], row["source"], row["kind"], row["state"], progress, row["error"])
 
 
+async def of(connection: Connection, asker: str) -> dict[int, Request]:
+    """An asker's newest requests by the ``number`` in their parameters, without kind and source."""
+    with translated("read requests", asker):
+        rows = await connection.fetch(query("requests_of"), asker)
+    return {
+        row["number"]: Request(
+            *(row["id"], "", "", row["state"]),
+            orjson.loads(row["result"]) if row["result"] else {},
+            row["error"],
+        )
+        for row in rows
+    }
+
+
 async def take(connection: Connection, sources: Sequence[str]) -> list[Taken]:
     """Everything asked of these sources and not finished, oldest first."""
     with translated("take requests"):
@@ -86,11 +100,16 @@ async def note(connection: Connection, request_id: int, progress: dict[str, Any]
 
 
 async def finish(
-    connection: Connection, request_id: int, state: str, error: str | None = None
+    connection: Connection,
+    request_id: int,
+    state: str,
+    error: str | None = None,
+    result: dict[str, Any] | None = None,
 ) -> None:
-    """Its end; an ended request is left as it is."""
+    """Its end; an ended request is left as it is. ``result`` None: what was noted last."""
+    text = None if result is None else orjson.dumps(result).decode()
     with translated("finish request"):
-        await connection.execute(query("finish_request"), request_id, state, error)
+        await connection.execute(query("finish_request"), request_id, state, error, text)
 
 
 async def listen(connection: Connection, heard: asyncio.Event) -> None:

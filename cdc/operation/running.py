@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cdc.kafka.ownership import Ownership
-from cdc.operation.asked import RESYNC, RETRY, Taken
+from cdc.operation.asked import RESYNC, RETRY, WINDOW, Done, Taken
+from cdc.operation.windows import failing, window_look_up
 from cdc.pipeline import Pipeline
 from cdc.progress import Progress, State
 from cdc.report import Report
@@ -23,6 +24,7 @@ from cdc.runtime.health import Condition, Pulse
 from cdc.runtime.log import Log
 from cdc.runtime.metrics import SourceMetrics
 from cdc.runtime.retry import wait
+from cdc.sources.protocol import Windowed
 from cdc.whole_read import LookUp
 from cdc.wishes import Resync
 
@@ -112,11 +114,13 @@ class SourceRunner:
         pulse: Pulse,
         log: Log,
         control: Control | None,
+        windowed: Windowed | None = None,
     ) -> None:
         """``topics_fit`` raises where topics are not as declared. ``totals``: values mended so far.
 
         ``history_seconds``: how far the source's history reaches back, and behind our position.
-        ``control`` None: there is no control database.
+        ``control`` None: there is no control database. ``windowed``: the source, if it can be
+        asked for days of its history.
         """
         self.source = source
         self._ownership = ownership
@@ -131,6 +135,7 @@ class SourceRunner:
         self._pulse = pulse
         self._log = log
         self._control = control
+        self._windowed = windowed
         self._began_at = self._progress.clock()
         self._accepted = False
 
@@ -237,7 +242,7 @@ class SourceRunner:
             if await wait(stop, BEAT_SECONDS):
                 return
 
-    def take(self, request: Taken, done: Callable[[], None]) -> None:
+    def take(self, request: Taken, done: Done) -> None:
         """Begins what was asked for; raises ``Refused`` for what is no request."""
         said = request.parameters
         collection = said.get("collection")
@@ -256,7 +261,13 @@ class SourceRunner:
             self._pipeline.resync(wish)
         elif request.kind == RETRY:
             ids = tuple(str(each) for each in said.get("ids", ()))
-            self._pipeline.look_up(LookUp(str(collection), ids, done))
+            self._pipeline.look_up(LookUp(str(collection), ids, done, on_failed=failing(done)))
+        elif request.kind == WINDOW:
+            trouble = self._progress.troubles.get(str(collection).rpartition("/")[0])
+            if trouble is not None:
+                done(trouble, {"may_pass": True})
+            else:
+                self._pipeline.look_up(window_look_up(self._windowed, said, done))
         else:
             raise Refused(f"no such kind of request: {request.kind}")
 

@@ -17,10 +17,10 @@ from cdc.sources.polled import (
     CONTEXT,
     NO_ID,
     HeldRead,
-    HeldRow,
+    Load,
     PolledStream,
 )
-from cdc.sources.protocol import Change, Checkpoint, Document, Item, Page, Stream
+from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream, Told, Window
 
 POLL_SECONDS = 300.0
 """Banks are looked at by Plaid a few times a day: more often buys nothing."""
@@ -142,16 +142,35 @@ class PlaidSource:
             held, _ = await self._read_whole(stream.name)
             return held.look_up(collection, ids)
 
+    async def window(
+        self, stream: Stream, collection: str, window: Window
+    ) -> tuple[Page, dict[str, Told]]:
+        place = self._places[stream.name]
+        async with place.lock:
+            at, asked = place.next_round()
+            rows, told = await self._items[stream.name].window(window)
+            place.due_at = 0.0  # the stream must pass it
+        now = self._now()
+        held = HeldRead(
+            {collection: rows},
+            self._loader(stream.name),
+            at=at,
+            asked=asked,
+            time_ms=int(now * 1000),
+            now=now,
+        )
+        return held.page(collection, None, len(rows), now), told
+
+    def _loader(self, name: str) -> Load:
+        item = self._items[name]
+        return lambda collection, row: item.document(collection.rpartition("/")[2], row)
+
     async def _read_whole(self, name: str) -> tuple[HeldRead, dict[str, Any]]:
         place, item = self._places[name], self._items[name]
         at, asked = place.next_round()
         rows, token = await item.whole()
-
-        def load(collection: str, row: HeldRow) -> Document:
-            return item.document(collection.rpartition("/")[2], row)
-
         held = {f"{name}/{resource}": found for resource, found in rows.items()}
-        return place.hold(held, load, at, asked), token
+        return place.hold(held, self._loader(name), at, asked), token
 
     async def total(self, stream: Stream, collection: str) -> int | None:
         held = self._places[stream.name].held

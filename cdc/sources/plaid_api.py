@@ -4,7 +4,7 @@ Every call is a POST; keys go in headers, so that bodies hold nothing but the it
 are told apart by ``error_code``, never by the HTTP status.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
@@ -183,9 +183,12 @@ class PlaidApi:
         return await self._client.post("/item/get", _ITEM, body=body, credential=f"item {token}")
 
     async def transactions(
-        self, token: str, start: date, end: date, offset: int = 0
+        self, token: str, start: date, end: date, offset: int = 0, accounts: Sequence[str] = ()
     ) -> TransactionsPage:
-        """A page of what lies between two days, both included, as it stands now."""
+        """A page of what lies between two days, both included, as it stands now.
+
+        ``accounts``: only theirs; empty: all.
+        """
         body = {
             "access_token": token,
             "start_date": start.isoformat(),
@@ -194,6 +197,7 @@ class PlaidApi:
                 "count": SYNC_COUNT,
                 "offset": offset,
                 "include_original_description": True,
+                **({"account_ids": list(accounts)} if accounts else {}),
             },
         }
         return await self._post("/transactions/get", _TRANSACTIONS, body, token)

@@ -20,8 +20,9 @@ from msgspec import Raw, Struct
 from cdc.runtime.errors import BadAnswer, Gap, LedgerError, Unavailable
 from cdc.runtime.http import UNTYPED
 from cdc.sources.plaid_api import Mutated, NeedsAction, PlaidApi, SyncPage
+from cdc.sources.plaid_window import read_window
 from cdc.sources.polled import CONTEXT, HeldRow, exact
-from cdc.sources.protocol import Document
+from cdc.sources.protocol import Document, Told, Window
 
 RESOURCES = ("items", "accounts", "transactions")
 """What a whole read goes through; ``balances`` are a history, which nothing can tell again."""
@@ -30,6 +31,9 @@ MUTATIONS_MAX = 5
 MUTATED_POLLS_MAX = 3
 """So many polls may end that way; then the cursor is given up (seen live: monetr#3126)."""
 PAGES_MAX = 10_000
+HISTORY_TO_COME = ("NOT_READY", "INITIAL_UPDATE_COMPLETE")
+"""States in which Plaid tells no day, or only the last 30, and says nothing of the others."""
+HISTORY_SECONDS = 60.0
 
 Token = dict[str, Any]
 
@@ -62,10 +66,12 @@ class Update:
     """The fold of an update's pages. ``ready``: there was a cursor to go on from."""
 
     cursor: str | None
+    status: str | None = None
     transactions: dict[str, Changed] = field(default_factory=dict)
     unusable: list[Changed] = field(default_factory=list)
 
     def take(self, page: SyncPage) -> None:
+        self.status = page.transactions_update_status
         for op, raws in (("c", page.added), ("u", page.modified)):
             for raw in raws:
                 try:
@@ -116,6 +122,7 @@ class PlaidItem:
         self._accounts_due_at = 0.0
         self._mutated_polls = 0
         self._balances: dict[str, str] = {}
+        self._history_status: str | None = None
 
     def stand(self, token: Token) -> None:
         """The stream stands at this token."""
@@ -144,6 +151,7 @@ class PlaidItem:
             except Mutated:
                 continue
             self._mutated_polls = 0
+            self._history_status = update.status
             return update
         self._mutated_polls += 1
         if cursor and self._mutated_polls >= MUTATED_POLLS_MAX:
@@ -266,6 +274,16 @@ class PlaidItem:
             "balances": self._balances,
         }
         return rows, token | ({"cursor": update.cursor} if update.cursor else {})
+
+    async def window(self, window: Window) -> tuple[list[HeldRow], dict[str, Told]]:
+        """Raises ``Unavailable`` while Plaid itself has not read the bank's history yet."""
+        if self._history_status in HISTORY_TO_COME:
+            raise Unavailable(
+                "Plaid is still reading the bank's history",
+                retry_after_seconds=HISTORY_SECONDS,
+                subject=self.name,
+            )
+        return await read_window(self._api, self._access_token, window)
 
     def document(self, resource: str, row: HeldRow) -> Document:
         """An object decoded, with the item it belongs to."""

@@ -12,7 +12,8 @@ its own cursor; the streams of a source are read side by side and published by o
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from datetime import date
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 Document = dict[str, Any]
 
@@ -77,6 +78,22 @@ class Page(NamedTuple):
     next: Any
 
 
+class Window(NamedTuple):
+    """Days of some accounts' history, both included. ``left_out``: ids that must not come back."""
+
+    first: date
+    last: date
+    accounts: tuple[str, ...]
+    left_out: frozenset[str] = frozenset()
+
+
+class Told(NamedTuple):
+    """How many objects of an account lay in a window, and the day of the oldest (ISO)."""
+
+    objects: int
+    first_date: str
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """``name`` is in the cursor's key. ``collections``: what a whole read of it goes through."""
@@ -124,3 +141,13 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Lets everything go; safe before ``open`` and twice."""
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """A source whose history can be asked for by days, and may have holes."""
+
+    async def window(
+        self, stream: Stream, collection: str, window: Window
+    ) -> tuple[Page, dict[str, Told]]:
+        """All of the window as one page, as it stands now; and what it held, by account."""

@@ -60,7 +60,7 @@ CREATE INDEX dead_letters_unresolved ON sync.dead_letters (entity) WHERE resolve
 CREATE TABLE sync.requests (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source text COLLATE "C" NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('resync', 'retry')),
+    kind text NOT NULL CHECK (kind IN ('resync', 'retry', 'window')),
     parameters jsonb NOT NULL DEFAULT '{}',
     state text NOT NULL DEFAULT 'waiting'
         CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
@@ -73,6 +73,7 @@ CREATE TABLE sync.requests (
 );
 
 CREATE INDEX requests_open ON sync.requests (source, id) WHERE state IN ('waiting', 'running');
+CREATE INDEX requests_by_asker ON sync.requests (requested_by, id);
 
 CREATE FUNCTION sync.tell_request() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -896,20 +897,42 @@ WHERE NOT t.deleted AND NOT EXISTS (
         AND m.other_source = t.source AND m.other_id = t.id
 );
 
--- Which days of an account's history have been fetched. not_available: the bank gives no more.
+-- Which days of an account's history have been fetched; rows of an account never overlap.
+-- fetched: asked for, and transactions of them were told. not_available: the bank gives no more.
+-- shrunk: fetched, and fewer rows stand in the table than were told. first_date: the oldest told.
 CREATE TABLE budget.coverage (
     book text COLLATE "C" NOT NULL,
     source text COLLATE "C" NOT NULL,
     account_id text COLLATE "C" NOT NULL,
     from_date date NOT NULL,
     to_date date NOT NULL,
-    state text NOT NULL CHECK (state IN ('fetched', 'failed', 'not_available')),
+    state text NOT NULL CHECK (state IN ('fetched', 'shrunk', 'failed', 'not_available')),
     transactions bigint NOT NULL DEFAULT 0,
     detail text,
     fetched_at timestamptz NOT NULL DEFAULT now(),
+    first_date date,
     PRIMARY KEY (book, source, account_id, from_date),
     CHECK (from_date <= to_date)
 );
+
+-- An account's history in one line. gaps: days between its oldest and newest day that are not
+-- fetched; days that the bank does not have are no gap.
+CREATE VIEW budget.account_history AS
+SELECT book, source, account_id,
+    min(from_date) FILTER (WHERE state = 'fetched') AS fetched_from,
+    max(to_date) FILTER (WHERE state = 'fetched') AS fetched_to,
+    sum(transactions) FILTER (WHERE state = 'fetched')::bigint AS transactions,
+    max(to_date) FILTER (WHERE state = 'not_available') AS not_available_to,
+    datemultirange(daterange(min(from_date), max(to_date), '[]'))
+    - coalesce(
+        range_agg(daterange(from_date, to_date, '[]'))
+            FILTER (WHERE state IN ('fetched', 'not_available')),
+        datemultirange()
+    ) AS gaps,
+    max(detail) FILTER (WHERE state = 'failed') AS last_error,
+    max(fetched_at) AS asked_at
+FROM budget.coverage
+GROUP BY book, source, account_id;
 
 -- As before, with the budget's tables.
 CREATE OR REPLACE VIEW sync.row_versions AS
