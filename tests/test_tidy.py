@@ -5,6 +5,7 @@ import functools
 import re
 import subprocess
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,23 @@ def test_arrows_point_one_way() -> None:
             ):
                 faults.append(f"{path}:{line}: {layer} may not import {target}")
     fail_with(faults)
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    """Also not in a type checker's eyes: who is in a circle cannot be read alone."""
+    known = {module_name(path) for path, _ in product_trees()}
+    graph = {
+        module_name(path): {
+            found
+            for _, target in imports(path, tree)
+            if (found := target if target in known else target.rpartition(".")[0]) in known
+        }
+        for path, tree in product_trees()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]), pytrace=False)
 
 
 def test_motor_is_known_in_one_file() -> None:
