@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bench import backlog, steady
+from bench import backlog, feeds, steady
 from bench.bed import Bed
 from bench.machine import described, require_durable
 from bench.report import RESULTS, medians, show, write
@@ -41,6 +41,9 @@ def workloads(events: int) -> dict[str, Workload]:
         "steady-20": lambda bed: steady.rate(bed, 20, SECONDS_BY_RATE[20], ACCOUNTS),
         "steady-2000": lambda bed: steady.rate(bed, 2_000, SECONDS_BY_RATE[2_000], ACCOUNTS),
         "idle": lambda bed: steady.idle(bed, ACCOUNTS),
+        "ynab": feeds.ynab,
+        "plaid": feeds.plaid,
+        "validation": feeds.validation,
         "growth": lambda bed: backlog.growth(bed, events, events * GROWTH, ACCOUNTS),
     }
 

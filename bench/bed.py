@@ -49,10 +49,13 @@ class Bed:
         await self.stack.start()
 
     @contextlib.asynccontextmanager
-    async def field(self, accounts: int) -> "AsyncIterator[Field]":
-        """A field with that many properties in MongoDB; gone after the block."""
+    async def field(self, accounts: int, config: str = "") -> "AsyncIterator[Field]":
+        """A field with that many properties in MongoDB; gone after the block.
+
+        `config`: a configuration file's text, whose sources take MongoDB's place.
+        """
         self._fields += 1
-        field = Field(self.stack, f"bench{self._fields}", self._profile)
+        field = Field(self.stack, f"bench{self._fields}", self._profile, config)
         await field.prepare(accounts)
         try:
             yield field
@@ -63,48 +66,53 @@ class Bed:
 class Field:
     """One workload's place. `prepare` first, `clear` last."""
 
-    def __init__(self, stack: Stack, name: str, profile: bool) -> None:
+    def __init__(self, stack: Stack, name: str, profile: bool, config: str) -> None:
         self._stack = stack
         self._name = name
         dsn = stack.postgres.database_uri(name)
-        self._environment = {
-            "MONGODB_URI": stack.mongo.database_uri(name),
+        uri = stack.mongo.database_uri(name)
+        self.environment = {
             "KAFKA_BOOTSTRAP_SERVERS": stack.kafka.uri,
             "DATABASE_URL": dsn,
             "CDC_BOOK": BOOK,
             "CDC_KAFKA__TOPIC_PREFIX": name,
         }
+        if config:
+            path = stack.folder / f"{name}.toml"
+            path.write_text(config)
+            self.environment["CDC_CONFIG"] = str(path)
+        else:
+            self.environment["MONGODB_URI"] = uri
         self._dsn = dsn
         self.source = self._daemon("run", profile)
         self.consumer = self._daemon("consume", profile)
-        self._client: AsyncMongoClient[Document] = AsyncMongoClient(
-            self._environment["MONGODB_URI"]
-        )
+        self._client: AsyncMongoClient[Document] = AsyncMongoClient(uri)
         self.database = self._client.get_default_database()
         self.writer = Writer(self.database, seed=1)
 
     def _daemon(self, verb: str, profile: bool) -> Daemon:
         log = self._stack.folder / f"{self._name}-{verb}.log"
         if not profile:
-            return Daemon(verb, self._environment, log)
+            return Daemon(verb, self.environment, log)
         python, profiled = REPOSITORY / ".venv/bin/python", REPOSITORY / "bench/profiled.py"
         folder = self._stack.folder
         target = folder.with_name(f"profile-{folder.name}-{self._name}-{verb}")
-        return Daemon(verb, self._environment, log, (python, profiled, target))
+        return Daemon(verb, self.environment, log, (python, profiled, target))
 
     async def prepare(self, accounts: int) -> None:
         admin = await asyncpg.connect(self._stack.postgres.uri)
         await admin.execute(f'CREATE DATABASE "{self._name}"')
         await admin.close()
         log = self._stack.folder / f"{self._name}.log"
-        await run_to_end(["migrate"], self._environment, log)
-        await run_to_end(["topics"], self._environment, log)
+        await run_to_end(["migrate"], self.environment, log)
+        await run_to_end(["topics"], self.environment, log)
         # No parallel workers: their CPU could not be told from that of the consumer's backends.
         self.postgres = await asyncpg.connect(
             self._dsn, server_settings={"max_parallel_workers_per_gather": "0"}
         )
         self._own_backend = self.postgres.get_server_pid()
-        await self.writer.write_properties(accounts)
+        if accounts:
+            await self.writer.write_properties(accounts)
 
     async def clear(self) -> None:
         """End our processes and remove everything of the field."""

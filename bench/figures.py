@@ -65,4 +65,11 @@ FIGURES = (
     Figure("2,000/s: ack to commit, p99", "ms", ("steady-2000", "ack_to_commit_ms", "p99"), 60, 30),
     Figure("idle, both processes", "ms/s", ("idle", "cpu_ms_per_second", "both"), 8, 4.5),
     Figure("growth: CPU per event, large to small", "×", ("growth", "ratio", "all"), 1.2, 1.05),
+    Figure("YNAB: 100,000 transactions to rows", "s", ("ynab", "seconds"), 12, 12),
+    Figure("YNAB: peak RSS, source", "MiB", ("ynab", "peak_rss_mib", "source"), 238, 238),
+    Figure("YNAB: 100 changes, poll to rows", "s", ("ynab", "delta", "seconds"), 1, 1),
+    Figure("YNAB: requests a quiet poll", "", ("ynab", "idle", "requests_per_poll"), 1, 1),
+    Figure("Plaid: 20 × 5,000 transactions to rows", "s", ("plaid", "seconds"), 20, 20),
+    Figure("validation of 1,000,000 transactions", "s", ("validation", "seconds"), 20, 20),
+    Figure("validation: peak RSS, source", "MiB", ("validation", "peak_rss_mib", "source"), 90, 90),
 )

@@ -1,8 +1,9 @@
 """`python -m bench.matching`: precision and recall of matching over feeds, on a labelled household.
 
 The figures are of a seed that no constant of the matcher was chosen with. A pair is right where
-both rows are of one purchase. Purchases of one account, merchant and amount within a few days
-cannot be told apart by anybody; there (`counted`) it is right to link as many as there are.
+both rows are of one purchase (`exact`). Equal purchases near each other cannot be told apart by
+anybody: `counted` takes all purchases of one account, merchant and amount, over the whole history,
+as one kind, of which it is right to link as many as there are.
 """
 
 import argparse
