@@ -22,7 +22,7 @@ from cdc.kafka.refusals import Refusals
 from cdc.progress import Progress, State
 from cdc.publisher import RecordsRefused
 from cdc.report import Report
-from cdc.runtime.errors import Fenced, Gap, LedgerError, Policy, policy
+from cdc.runtime.errors import Fenced, Gap, LedgerError, Policy, Rejected, Unfit, policy
 from cdc.sources.protocol import Source, Stream
 from cdc.stream_reader import IDLE_SECONDS, Batch, Normaliser, StreamReader
 from cdc.whole_read import LookUp
@@ -32,6 +32,12 @@ from schemas.topics import cursor_partition, entity_of
 
 STOP_SECONDS = 10.0
 """So long the batch under way may take to be committed when the source is stopped."""
+
+ASKED_SECONDS_MAX = 3720.0
+"""A server may ask to be left alone for so long: an hour's quota, and what is late of it."""
+
+REJECTED_SECONDS = 300.0
+"""What a server rejects is not asked again for so long, or until a person asks."""
 
 Queue = asyncio.Queue[Batch | None]
 
@@ -50,10 +56,12 @@ class Pipeline:
         topics: Mapping[str, str],
         progress: Progress,
         report: Report,
-        backoff: Callable[[int], float],
+        backoff: Callable[[int, float], float],
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
-        """``topics``: entity topics by name, with their entities. ``backoff``: seconds a try."""
+        """``topics``: entity topics by name, with their entities. ``backoff``: seconds
+        to wait after so many failures in a row, at the least so many.
+        """
         self.progress = progress
         self._book = book
         self._cursors_topic = cursors_topic
@@ -101,13 +109,21 @@ class Pipeline:
             self._wishes.lost = Lost(str(error))
             if isinstance(error, Gap) and error.needs_person:
                 return None
-            return self._backoff(attempt) if attempt > 1 else 0.0
+            return self._backoff(attempt, 0.0) if attempt > 1 else 0.0
         if decision is Policy.RETRY:
             self._enter(State.STARTING, str(error))
+            self._report.failed("", error)
             self._report.retrying(error)
-            return self._backoff(attempt)
+            return self._wait_seconds(error, attempt)
         self._enter(State.FENCED if isinstance(error, Fenced) else State.FAILED, str(error))
         raise error
+
+    def _wait_seconds(self, error: LedgerError, attempt: int) -> float:
+        """The wait until the next try: as long as the server asked for, within a limit."""
+        if isinstance(error, Rejected):  # the same again would be rejected, and costs quota
+            return self._backoff(attempt, REJECTED_SECONDS)
+        asked = getattr(error, "retry_after_seconds", None) or 0.0
+        return self._backoff(attempt, min(asked, ASKED_SECONDS_MAX))
 
     async def _session(self, stop: asyncio.Event) -> None:
         """From the fence to the first error, to ``stop`` or to a pause."""
@@ -118,6 +134,8 @@ class Pipeline:
                 opening = start.create_task(self._source.open())
                 start.create_task(publisher.start())
             streams = opening.result()
+            self._wishes.reads = {stream.name: {} for stream in streams}
+            self._wishes.unfit.clear()
             publishing = _task(self._publish(publisher, queue), f"publish {self._source.name}")
             follow = self._follow_alone if len(streams) == 1 else self._follow
             reading = [
@@ -133,7 +151,8 @@ class Pipeline:
 
     async def _follow_alone(self, stream: Stream, queue: Queue) -> None:
         """The only stream: its trouble is the source's, and ends the session."""
-        await self._read(await self._reader(stream, queue, self._wishes.lost, alone=True))
+        reader = await self._reader(stream, queue, self._wishes.lost, alone=True)
+        await self._read(stream, reader)
 
     async def _follow(self, stream: Stream, queue: Queue) -> None:
         """One of several: what befalls it is mended here, and the others go on."""
@@ -142,22 +161,30 @@ class Pipeline:
         while True:
             before = self._batches[stream.name]
             try:
-                await self._read(await self._reader(stream, queue, lost, alone=False))
+                await self._read(stream, await self._reader(stream, queue, lost, alone=False))
             except LedgerError as error:
                 decision = policy(error)
                 if decision not in (Policy.RETRY, Policy.READ_WHOLE):
                     raise
                 lost = Lost(str(error)) if decision is Policy.READ_WHOLE else None
                 attempt = attempt + 1 if self._batches[stream.name] == before else 1
+                seconds = self._wait_seconds(error, attempt)
+                self._report.failed(stream.name, error)
                 if troubles.get(stream.name) != str(error):
                     self._report.retrying(error)
                 troubles[stream.name] = str(error)
+                if isinstance(error, Unfit) and not isinstance(error, Rejected):
+                    self._wishes.unfit[stream.name] = str(error)
+                    self._wishes.settle()
                 self._enter(self.progress.state, self._troubles())
             await queue.join()  # the position is read again: all that it gave must be there
-            await asyncio.sleep(self._backoff(attempt))
+            self._wishes.arrived.clear()
+            await _first(self._wishes.arrived.wait(), timeout=seconds)
 
-    async def _read(self, reader: StreamReader) -> None:
+    async def _read(self, stream: Stream, reader: StreamReader) -> None:
         self._readers.append(reader)
+        self._wishes.reads[stream.name] = dict(reader.whole.reads)
+        self._wishes.settle()  # a session before may have read it
         self._wishes.hand_to([reader])
         try:
             await reader.run()
@@ -230,7 +257,7 @@ class Pipeline:
             queue,
             finish,
             clock=self.progress.clock,
-            on_quiet=self._quiet,
+            on_quiet=lambda: self._quiet(stream.name),
             idle_seconds=self._idle_seconds,
         )
 
@@ -269,16 +296,21 @@ class Pipeline:
         self._wishes.lost = None
         self._batches[batch.cursor.stream] += 1
         progress.troubles.pop(batch.cursor.stream, None)
+        self._report.answered(batch.cursor.stream)
         self._report.published(batch.counts, batch.faults)
         for callback in batch.published:
             callback()
-        reads = batch.cursor.reads
-        self._wishes.settle(reads)
+        wishes = self._wishes
+        wishes.unfit.pop(batch.cursor.stream, None)
+        wishes.reads[batch.cursor.stream] = batch.cursor.reads
+        wishes.settle()
+        reads = {name: read for each in wishes.reads.values() for name, read in each.items()}
         progress.note_reads({name: read.rows for name, read in reads.items() if not read.paged})
         self._enter(*self._state_after(batch, reads))
 
-    def _quiet(self) -> None:
-        """Nothing is waiting anywhere."""
+    def _quiet(self, stream: str) -> None:
+        """Nothing is waiting there."""
+        self._report.answered(stream)
         self.progress.caught_up_at = self.progress.clock()
         if self.progress.state is State.STREAMING:
             self._enter(State.IDLE, self._troubles())
@@ -300,6 +332,7 @@ class Pipeline:
     def resync(self, wish: Resync) -> None:
         """Read whole; ``wish.done`` is called when it has been published to its end."""
         self._wishes.resyncs.append(wish)
+        self._wishes.settle()
         self._wishes.arrived.set()
         self._wishes.hand_to(self._readers)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from cdc.integration import IntegrationErrors
 from cdc.progress import State
 from cdc.runtime.errors import LedgerError
 from cdc.stream_reader import Fault
@@ -31,7 +32,10 @@ class SourceMetrics(Protocol):
 class Report:
     """One source's report."""
 
-    def __init__(self, log: Log, metrics: SourceMetrics) -> None:
+    def __init__(
+        self, log: Log, metrics: SourceMetrics, integration: IntegrationErrors | None = None
+    ) -> None:
+        self.integration = integration or IntegrationErrors()
         self._log = log
         self._metrics = metrics
 
@@ -42,6 +46,14 @@ class Report:
 
     def retrying(self, error: LedgerError) -> None:
         self._log.warning("source will try again", error=str(error))
+
+    def failed(self, stream: str, error: LedgerError) -> None:
+        """A try ended so; ``stream`` empty: it was the source's own."""
+        self.integration.failed(stream, error)
+
+    def answered(self, stream: str) -> None:
+        """What the stream was told could be used."""
+        self.integration.answered(stream)
 
     def transaction(self, outcome: str) -> None:
         self._metrics.transaction(outcome)

@@ -1,8 +1,9 @@
 """What persons ask of a source: whole reads, single objects again. Outlives its sessions."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from cdc.begin import Lost
 from cdc.cursors import CollectionRead
@@ -11,9 +12,18 @@ from cdc.stream_reader import StreamReader
 from cdc.whole_read import LookUp
 
 
+class Ended(Protocol):
+    """Called once with what came of it: rows by collection, and what kept it from all of them."""
+
+    def __call__(self, error: str | None = None, result: dict[str, Any] | None = None) -> None: ...
+
+
+def _tell_nobody(error: str | None = None, result: dict[str, Any] | None = None) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """Read whole. ``collection`` None: all. ``done``: called when it is published to its end.
+    """Read whole. ``collection`` None: all. ``done``: called when all is published to its end.
 
     ``name`` tells one wish from another over restarts. ``accept``: a cursor of another cluster is
     meant. ``deletes_allowed``: mass deletes are meant.
@@ -23,7 +33,7 @@ class Resync:
     collection: str | None = None
     accept: bool = False
     deletes_allowed: bool = False
-    done: Callable[[], None] = lambda: None
+    done: Ended = _tell_nobody
 
     @property
     def reason(self) -> str:
@@ -37,6 +47,10 @@ class Wishes:
     resyncs: list[Resync] = field(default_factory=list)
     look_ups: list[LookUp] = field(default_factory=list)
     lost: Lost | None = None
+    reads: dict[str, Mapping[str, CollectionRead]] = field(default_factory=dict)
+    """By stream of the session, as published."""
+    unfit: dict[str, str] = field(default_factory=dict)
+    """Why streams cannot be read until a person acts."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -76,10 +90,35 @@ class Wishes:
         )
         self.look_ups.append(kept)
 
-    def settle(self, reads: Mapping[str, CollectionRead]) -> None:
-        """What these reads, now published, have fulfilled is done."""
+    def settle(self) -> None:
+        """What the published reads have fulfilled is done, as far as it can be."""
         for wish in list(self.resyncs):
-            mine = [read for read in reads.values() if read.reason == wish.reason]
-            if mine and all(read.done or read.held_deletes for read in mine):
-                self.resyncs.remove(wish)
-                wish.done()
+            mine = self._wanted(wish)
+            left = [name for name, reads in mine.items() if not _fulfilled(wish, reads)]
+            if not mine or any(name not in self.unfit for name in left):
+                continue
+            self.resyncs.remove(wish)
+            read = {name: each for reads in mine.values() for name, each in reads.items()}
+            wish.done(
+                "; ".join(f"{name} cannot be read: {self.unfit[name]}" for name in left) or None,
+                {
+                    name: {"rows_done": each.rows, "rows_total": each.rows}
+                    for name, each in read.items()
+                    if each.reason == wish.reason
+                },
+            )
+
+    def _wanted(self, wish: Resync) -> dict[str, Mapping[str, CollectionRead]]:
+        """The streams that it is about, with the reads that count."""
+        if wish.collection is None:
+            return self.reads
+        return {
+            stream: {wish.collection: reads[wish.collection]}
+            for stream, reads in self.reads.items()
+            if wish.collection in reads
+        }
+
+
+def _fulfilled(wish: Resync, reads: Mapping[str, CollectionRead]) -> bool:
+    mine = [read for read in reads.values() if read.reason == wish.reason]
+    return bool(mine) and all(read.done or read.held_deletes for read in mine)

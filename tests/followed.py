@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cdc.cursors import Cursor, decode_cursor
+from cdc.integration import IntegrationErrors
 from cdc.mapping.api_normaliser import ApiNormaliser
 from cdc.mapping.api_tables import Table
 from cdc.pipeline import Pipeline
@@ -62,10 +63,14 @@ class Followed:
         clock: Clock,
         *,
         fault: Any = None,
+        integration: IntegrationErrors | None = None,
     ) -> None:
         """``make_source``: a new one for every life."""
         self.clock = clock
         self.heard = Heard()
+        self.integration = integration or IntegrationErrors()
+        self.waits: list[float] = []
+        """What servers asked for, at each new try."""
         self._make_source = make_source
         self._tables = tables
         self.entities = tuple(table.entity.name for table in tables)
@@ -103,13 +108,14 @@ class Followed:
             broker=self.broker,
             topics={f"{PREFIX}.{name}": name for name in self.entities},
             progress=Progress("fake", self.now),
-            report=Report(self.heard, self.heard),
+            report=Report(self.heard, self.heard, self.integration),
             backoff=self._backoff,
             idle_seconds=1.0,
         )
 
-    def _backoff(self, attempt: int) -> float:
-        self.clock.advance(min(2.0**attempt, 60.0))
+    def _backoff(self, attempt: int, least: float) -> float:
+        self.waits.append(least)
+        self.clock.advance(max(least, min(2.0**attempt, 60.0)))
         return 0.0
 
     async def run_until(self, condition: Callable[[], bool]) -> None:

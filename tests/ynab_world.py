@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec.structs import asdict
 
+from cdc.app.feeds import YnabTold
+from cdc.integration import IntegrationErrors
 from cdc.sources.ynab import YnabSource
 from cdc.sources.ynab_api import YnabApi
 from cdc.sources.ynab_tables import TABLES
@@ -29,11 +31,13 @@ class World:
     def __init__(self, sim: YnabSimulator, **options: Any) -> None:
         self.sim = sim
         self.quota = FreeQuota()
-        self.told: list[tuple[str, str, str]] = []
         self.token = options.pop("token", TOKEN)
         fault = options.pop("fault", None)
         self.options = {"poll_seconds": POLL_SECONDS, **options}
-        self.followed = Followed(self._source, TABLES, sim.clock, fault=fault)
+        self.integration = IntegrationErrors()
+        self.followed = Followed(
+            self._source, TABLES, sim.clock, fault=fault, integration=self.integration
+        )
 
     def _source(self) -> YnabSource:
         def now() -> float:
@@ -47,7 +51,7 @@ class World:
             YnabApi(self.token, self.quota, now=now, base_url=self.sim.base_url),
             now=now,
             pause=pause,
-            tell=lambda *what: self.told.append(what),
+            told=YnabTold(self.integration),
             **self.options,
         )
 

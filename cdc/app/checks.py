@@ -1,10 +1,12 @@
 """``cdc check``: both sides' servers at once, and samples of the documents to be mapped."""
 
 import asyncio
+import time
 from typing import Any
 
+from cdc.app import api_checks
 from cdc.app.normalisers import collections_with_images, mongo_normaliser
-from cdc.building import postgres_target
+from cdc.building import control_connect, postgres_target
 from cdc.mapping.normaliser import Normaliser
 from cdc.mapping.sample import sample as sampled
 from cdc.operation.check import (
@@ -17,8 +19,9 @@ from cdc.operation.check import (
     configured,
     without_repeats,
 )
+from cdc.quota import HourlyQuota
 from cdc.runtime.postgres import session, translated
-from cdc.settings import MongoSettings, Settings
+from cdc.settings import MongoSettings, Settings, YnabSettings
 from cdc.sources.mongo import connect
 from cdc.sources.mongo_probe import probe, some_documents
 from consumers.migrate import missing
@@ -34,10 +37,20 @@ async def check_all(settings: Settings, *, sample: int) -> Checked:
         if isinstance(source, MongoSettings):
             checking = _mongo(settings, name, source, sample, result.mappings)
             asked.append(bounded_checks("mongodb", name, checking))
+        elif isinstance(source, YnabSettings):
+            asked.append(bounded_checks("ynab", name, _ynab(settings, name, source)))
+        else:
+            asked.append(bounded_checks("plaid", name, api_checks.plaid(name, source)))
     for found in await asyncio.gather(*asked):
         result.checks += found
     result.checks = without_repeats(result.checks)
     return result
+
+
+async def _ynab(settings: Settings, name: str, source: YnabSettings) -> list[Check]:
+    connect = control_connect(settings)
+    quota = HourlyQuota(source.token.get_secret_value(), connect, now=time.time)
+    return await api_checks.ynab(name, source, quota)
 
 
 def _databases(settings: Settings) -> dict[str, str]:

@@ -49,6 +49,7 @@ def ynab(
         poll_seconds=settings.poll_seconds,
         told=YnabTold(integration),
     )
+    process.metrics.api_quota.labels(name).set_function(lambda: source.quota_left)
     return source, _normaliser(process, name, settings.book, source, ynab_tables.TABLES)
 
 

@@ -45,6 +45,7 @@ def service(process: Process) -> Service:
             runner=process.instance,
             log=process.log,
             backoff=lambda attempt: backoff_seconds(attempt, CONTROL_BACKOFF),
+            count=process.metrics.job_ended,
         ).run(stop)
 
     return run

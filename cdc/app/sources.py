@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdc.app import jobs
 from cdc.app.normalisers import collections_with_images, mongo_normaliser
 from cdc.app.process import Process
 from cdc.building import CONTROL_BACKOFF, backoff_seconds, chosen, control_connect, require
+from cdc.integration import IntegrationErrors, Kind
 from cdc.kafka.live_broker import KafkaBroker
 from cdc.kafka.ownership import Ownership
 from cdc.mapping.normaliser import Normaliser
@@ -64,9 +65,10 @@ def _source(
     prefix, book = process.settings.kafka.topic_prefix, settings.book
     cursors = cursors_topic(prefix).name
     log = process.log.bind(source=name)
-    source, normaliser = _BUILDERS[type(settings)](process, name, settings)
+    integration = _integration(process, name, log)
+    source, normaliser = _BUILDERS[type(settings)](process, name, settings, integration)
     metrics = process.metrics.source(name, normaliser.entities)
-    report = StartReport(log, metrics, lambda: process.pulse.beat(loop_name(name)))
+    report = StartReport(log, metrics, lambda: process.pulse.beat(loop_name(name)), integration)
     pipeline = Pipeline(
         book=book,
         cursors_topic=cursors,
@@ -78,7 +80,7 @@ def _source(
         topics=dict(zip(normaliser.topics, normaliser.entities, strict=True)),
         progress=Progress(name, time.time),
         report=report,
-        backoff=backoff_seconds,
+        backoff=lambda attempt, least: max(least, backoff_seconds(attempt)),
     )
     if process.settings.sync.sources_start_paused:
         pipeline.pause()
@@ -96,7 +98,7 @@ def _source(
         collections=lambda: normaliser.collections,
         report=report,
         metrics=metrics,
-        totals=lambda: asdict(normaliser.totals),
+        totals=lambda: _totals(normaliser),
         history_seconds=source.history_seconds,
         pulse=process.pulse,
         log=log,
@@ -105,7 +107,31 @@ def _source(
     )
 
 
-def _mongo(process: Process, name: str, settings: MongoSettings) -> tuple[MongoSource, Normaliser]:
+def _totals(normaliser: "Normaliser | ApiNormaliser") -> dict[str, int]:
+    """Values that were mended, and those that no table knows."""
+    unknown: Mapping[Any, int] = getattr(normaliser, "unknown", {})
+    return asdict(normaliser.totals) | {"unknown": sum(unknown.values())}
+
+
+def _integration(process: Process, name: str, log: Log) -> IntegrationErrors:
+    def news(kind: Kind) -> None:
+        log.warning(
+            "integration error",
+            stream=kind.stream,
+            endpoint=kind.endpoint,
+            reason=kind.category,
+            document_id=kind.subject,
+        )
+
+    def counted(category: str) -> None:
+        process.metrics.integration_errors.labels(name, category).inc()
+
+    return IntegrationErrors(news, counted)
+
+
+def _mongo(
+    process: Process, name: str, settings: MongoSettings, _: IntegrationErrors
+) -> tuple[MongoSource, Normaliser]:
     normaliser = mongo_normaliser(process.settings, name, settings)
     source = MongoSource(
         name,
@@ -117,13 +143,17 @@ def _mongo(process: Process, name: str, settings: MongoSettings) -> tuple[MongoS
     return source, normaliser
 
 
-def _ynab(process: Process, name: str, settings: YnabSettings) -> tuple[Source, "ApiNormaliser"]:
+def _ynab(
+    process: Process, name: str, settings: YnabSettings, integration: IntegrationErrors
+) -> tuple[Source, "ApiNormaliser"]:
     from cdc.app import feeds
 
-    return feeds.ynab(process, name, settings)
+    return feeds.ynab(process, name, settings, integration)
 
 
-def _plaid(process: Process, name: str, settings: PlaidSettings) -> tuple[Source, "ApiNormaliser"]:
+def _plaid(
+    process: Process, name: str, settings: PlaidSettings, _: IntegrationErrors
+) -> tuple[Source, "ApiNormaliser"]:
     from cdc.app import feeds
 
     return feeds.plaid(process, name, settings)

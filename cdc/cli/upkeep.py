@@ -179,6 +179,13 @@ def _status(document: Mapping[str, Any]) -> Iterator[str]:
         ("transactions in another currency", document["other_currency_transactions"]),
     ):
         yield f"{name}: {'unknown' if value is None else value}"
+    for each in document["integration_errors"] or ():
+        where = " ".join(filter(None, (each["source"], each["stream"], each["endpoint"])))
+        objects = f" in {each['objects']} objects" if each["objects"] else ""
+        yield (
+            f"integration error {each['category']}: {where}, {each['count']} times{objects}"
+            f" since {each['first_seen']}" + (f": {each['detail']}" if each["detail"] else "")
+        )
 
 
 def _topics_of(document: Mapping[str, Any]) -> list[tuple[object, ...]]:

@@ -31,6 +31,7 @@ NOTED_PER_SECOND_MAX = 2.0
 class _Running:
     job: Job
     task: "asyncio.Task[Result]"
+    began_at: float
     progress: dict[str, Any] | None = None
     cancelled: bool = False
 
@@ -46,12 +47,15 @@ class JobRunner:
         runner: str,
         log: Log,
         backoff: Callable[[int], float],
+        count: Callable[[str, str, float], None] = lambda kind, outcome, seconds: None,
     ) -> None:
+        """``count``: told of every run that ended (kind, outcome, seconds)."""
         self._connect = connect
         self._tools = tools
         self._runner = runner
         self._log = log
         self._backoff = backoff
+        self._count = count
         self._running: dict[int, _Running] = {}
         self._awake = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -110,7 +114,8 @@ class JobRunner:
             log.info("job begins", attempt=job.attempt)
             task = asyncio.create_task(self._work(job, log), name=f"job {job.id}")
             task.add_done_callback(lambda _: self._awake.set())
-            self._running[job.id] = _Running(job, task)
+            began_at = asyncio.get_running_loop().time()
+            self._running[job.id] = _Running(job, task, began_at)
 
     async def _work(self, job: Job, log: Log) -> Result:
         async def note(progress: Mapping[str, Any], cursor: Any = None) -> None:
@@ -167,6 +172,8 @@ class JobRunner:
                 again_seconds=again,
             )
         if kept:
+            seconds = asyncio.get_running_loop().time() - each.began_at
+            self._count(job.kind, state, seconds)
             log.info("job ended", outcome=state, error=error or "")
         else:
             log.warning("job was taken over by another process")

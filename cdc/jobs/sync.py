@@ -53,8 +53,14 @@ async def run(job: Job, tools: Tools) -> Result:
         ended = await _ended(connection, request_id, tools)
     if ended.state != requests.DONE:
         raise Refused(ended.error or f"the request is {ended.state}", subject=wish.source)
-    document = {"source": wish.source, "request": request_id, "read": ended.progress}
-    tools.log.info("sync_completed", source=wish.source, request=request_id)
+    rows = _progress(ended.progress)["done"]
+    document = {
+        "source": wish.source,
+        "request": request_id,
+        "rows": rows,
+        "read": ended.progress,
+    }
+    tools.log.info("sync_completed", source=wish.source, request=request_id, rows=rows)
     return Result(document, "sync_completed")
 
 

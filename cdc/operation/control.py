@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from cdc.operation import requests
+from cdc.integration import IntegrationErrors
+from cdc.operation import integration, requests
 from cdc.operation.asked import Done
 from cdc.operation.running import Control, first_of
 from cdc.runtime.errors import LedgerError
@@ -36,6 +37,8 @@ class Observed(requests.Owner, Protocol):
 
     @property
     def owned(self) -> bool: ...
+    @property
+    def integration(self) -> IntegrationErrors: ...
     def document(self) -> dict[str, Any]: ...
 
 
@@ -139,6 +142,7 @@ class ControlTie:
             state = orjson.dumps(source.document()).decode()
             with translated("observe"):
                 await connection.execute(query("observe"), "source", name, self._instance, state)
+            await integration.store(connection, name, source.integration)
 
     async def _forget(self, connection: Connection) -> None:
         """What this process said is no longer so."""

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cdc.integration import IntegrationErrors
 from cdc.kafka.ownership import Ownership
 from cdc.operation.asked import RESYNC, RETRY, WINDOW, Done, Taken
 from cdc.operation.windows import failing, window_look_up
@@ -73,8 +74,14 @@ def loop_name(source: str) -> str:
 class StartReport(Report):
     """A report that also tells whether the source ever worked, and what kept it from that."""
 
-    def __init__(self, log: Log, metrics: SourceMetrics, beat: Callable[[], None]) -> None:
-        super().__init__(log, metrics)
+    def __init__(
+        self,
+        log: Log,
+        metrics: SourceMetrics,
+        beat: Callable[[], None],
+        integration: IntegrationErrors | None = None,
+    ) -> None:
+        super().__init__(log, metrics, integration)
         self.began = False
         self.kept_from_start: LedgerError | None = None
         self.changed = asyncio.Event()
@@ -173,6 +180,10 @@ class SourceRunner:
             stopping.cancel()
             owning.cancel()
         return True
+
+    @property
+    def integration(self) -> IntegrationErrors:
+        return self._report.integration
 
     def _stood_by(self) -> bool:
         return self._progress.clock() - self._began_at >= STAND_BY_SECONDS

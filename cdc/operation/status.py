@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import orjson
 
 from cdc.building import control_connect, declared_topics, kafka_connection, postgres_target
+from cdc.operation.integration import open_errors
 from cdc.runtime.errors import LedgerError
 from cdc.runtime.kafka_admin import describe_topics
 from cdc.runtime.kafka_records import spans
@@ -55,8 +56,9 @@ async def status(settings: Settings) -> Status:
     """Asks everybody at once, each for a bounded time."""
     found = Status()
     targets = list(settings.targets.items())
-    seen, ends, *states = await asyncio.gather(
+    seen, errors, ends, *states = await asyncio.gather(
         _asked(found, "control database", _observed(settings)),
+        _asked(found, "control database", _integration_errors(settings)),
         _asked(found, "kafka", _ends(settings)),
         *(_asked(found, f"target {name}", _target(settings, name, each)) for name, each in targets),
     )
@@ -69,6 +71,7 @@ async def status(settings: Settings) -> Status:
             for row in _consumer(settings, name, target, state, ends)
         ],
         "dead_letters": {"open": sum(each.dead_letters for each in told) if told else None},
+        "integration_errors": errors,
         "unassigned_transactions": sum(each.unassigned for each in told) if told else None,
         "other_currency_transactions": sum(each.other_currency for each in told) if told else None,
         "missing": sorted(found.problems),
@@ -106,6 +109,11 @@ async def observed(connect: Connect) -> list[dict[str, Any]]:
 
 async def _observed(settings: Settings) -> list[dict[str, Any]]:
     return await observed(control_connect(settings))
+
+
+async def _integration_errors(settings: Settings) -> list[dict[str, Any]]:
+    async with session(control_connect(settings)) as connection:
+        return await open_errors(connection)
 
 
 async def _ends(settings: Settings) -> Ends:

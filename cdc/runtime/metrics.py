@@ -22,6 +22,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 COMMIT_BUCKETS_SECONDS = (
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600,
 )  # fmt: skip
+JOB_BUCKETS_SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 OPS = ("c", "u", "d", "r")
 TRANSACTION_OUTCOMES = ("committed", "refused", "failed")
 ROW_OUTCOMES = ("applied", "duplicate", "stale", "parked")
@@ -39,6 +40,7 @@ class Metrics:
         build = self._gauge("build_info", "The version that runs; always 1.", "version")
         build.labels(version).set(1)
         self._source_metrics()
+        self._job_metrics()
         self._consumer_metrics()
 
     def _source_metrics(self) -> None:
@@ -68,16 +70,40 @@ class Metrics:
         self.source_dead_letters = self._counter(
             "source_dead_letters", "Documents or rows that did not map.", "source", "entity"
         )
+        self.integration_errors = self._counter(
+            "integration_errors",
+            "Answers of APIs that could not be used or contradict themselves.",
+            "source",
+            "category",
+        )
         self.whole_read_rows = self._gauge(
             "whole_read_rows", "Rows published of a whole read under way.", "source", "collection"
         )
         self.mended_values = self._counter(
             "mended_values",
             "Values taken as they could be: doubles (money should be Decimal128), more decimals"
-            " than the currency has, NUL characters.",
+            " than the currency has, NUL characters; unknown: words and fields not in a table.",
             "source",
             "kind",
         )
+
+    def _job_metrics(self) -> None:
+        self.api_quota = self._gauge(
+            "api_quota_remaining", "Requests left of the hour's, as of the last one.", "source"
+        )
+        self.job_runs = self._counter("job_runs", "Runs of jobs that ended.", "kind", "outcome")
+        self.job_duration = Histogram(
+            "cdc_job_duration_seconds",
+            "How long runs of jobs took.",
+            ["kind"],
+            buckets=JOB_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+
+    def job_ended(self, kind: str, outcome: str, seconds: float) -> None:
+        """A run of a job ended; ``outcome``: the state that the job is in now."""
+        self.job_runs.labels(kind, outcome).inc()
+        self.job_duration.labels(kind).observe(seconds)
 
     def _consumer_metrics(self) -> None:
         self.consumer_lag_records = self._gauge(

@@ -26,7 +26,7 @@ LIMIT_SECONDS = 60.0
 """Limits are per minute and no header tells when they end."""
 MUTATION = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
 
-_ACTION_HINTS = {
+ACTION_HINTS = {
     "ITEM_LOGIN_REQUIRED": "log in at the bank again through Plaid Link in update mode",
     "ITEM_LOCKED": "the bank has locked the login: unlock it there",
     "ITEM_NOT_FOUND": "the item was removed: link the bank again",
@@ -108,8 +108,8 @@ def explain(answer: Answer) -> LedgerError | None:
         return Unavailable(message, retry_after_seconds=LIMIT_SECONDS if wait is None else wait)
     if code == "PRODUCT_NOT_READY":
         return Unavailable(message)
-    if kind == "ITEM_ERROR" or code in _ACTION_HINTS:
-        hint = _ACTION_HINTS.get(code, "")
+    if kind == "ITEM_ERROR" or code in ACTION_HINTS:
+        hint = ACTION_HINTS.get(code, "")
         return NeedsAction(message, code=code, reason=reason, hint=hint)
     if kind in ("INVALID_REQUEST", "INVALID_INPUT"):
         return Rejected(message, status=answer.status, code=code)

@@ -7,13 +7,14 @@ is one. A plan that fails does not touch the others: each has its own knowledge 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import date
+from functools import partial
 from typing import Any
 
 from cdc.quota import QuotaSpent
 from cdc.runtime.errors import Gap, Unfit
 from cdc.sources.polled import CHANGES_TOGETHER, NO_ID, HeldRead, HeldRow, PolledStream
 from cdc.sources.protocol import Change, Checkpoint, Document, Item, Page, Stream
-from cdc.sources.ynab_answers import PlanSummary, Tell
+from cdc.sources.ynab_answers import PlanSummary, Told
 from cdc.sources.ynab_api import YnabApi
 from cdc.sources.ynab_plan import RESOURCES, Delta, YnabPlan
 
@@ -27,14 +28,11 @@ SPREAD_SECONDS = 900.0
 """Polls are so far apart that what is left of the quota would last for this long."""
 
 
-def _tell_nobody(kind: str, resource: str, object_id: str) -> None: ...
-
-
 class YnabSource:
     """See ``protocol.Source``.
 
     ``plans``: names or ids to follow; empty: all. ``now``: seconds since 1970. ``pause`` waits.
-    ``tell``: told of what contradicts itself (kind, resource, id).
+    ``told``: what its plans contradict themselves in.
     """
 
     connector = "ynab"
@@ -49,7 +47,7 @@ class YnabSource:
         since_date: date = SINCE_DATE,
         poll_seconds: float = POLL_SECONDS,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        tell: Tell = _tell_nobody,
+        told: Told | None = None,
     ) -> None:
         self.name = name
         self._api = api
@@ -58,7 +56,7 @@ class YnabSource:
         self._since_date = since_date
         self._poll_seconds = poll_seconds
         self._pause = pause
-        self._tell = tell
+        self._told = told or Told()
         self._plans: dict[str, YnabPlan] = {}
         self._places: dict[str, PolledStream] = {}
         self._listed_at = float("-inf")
@@ -87,7 +85,11 @@ class YnabSource:
         plan = self._plans.get(summary.id)
         if plan is None:
             return YnabPlan(
-                self._api, summary, since_date=self._since_date, now=self._now, tell=self._tell
+                self._api,
+                summary,
+                since_date=self._since_date,
+                now=self._now,
+                tell=partial(self._told.sum_of, summary.id),
             )
         plan.summary = summary
         return plan
@@ -200,6 +202,7 @@ class YnabSource:
         """Reads and holds the plan. ``stands``: the stream goes on from it."""
         place, plan = self._places[plan_id], self._plans[plan_id]
         at, asked = place.next_round()
+        self._told.read_whole(plan_id)
         whole = await plan.whole()
         if stands:
             plan.go_on_from(whole)

@@ -127,8 +127,18 @@ class Entry(NamedTuple):
     deleted: bool
 
 
-Tell = Callable[[str, str, str], None]
-"""Told of what contradicts itself: (kind, resource, id)."""
+Tell = Callable[[str, str, bool], None]
+"""Told whether a split adds up: (resource, id, whether); of whole reads only those that do not."""
+
+
+class Told:
+    """Hears in what plans contradict themselves. This one forgets it."""
+
+    def sum_of(self, plan_id: str, resource: str, object_id: str, adds_up: bool) -> None:
+        """Whether a split's lines add up to it."""
+
+    def read_whole(self, plan_id: str) -> None:
+        """The plan is read whole: all that contradicts itself is told again."""
 
 
 @dataclass(slots=True)
@@ -231,7 +241,9 @@ class PlanAnswer:
         nested = head.subtransactions is not None
         adds_up = total == head.amount
         if live and not adds_up and (self.whole or nested):
-            tell("split_sum", resource, head.id)
+            tell(resource, head.id, False)
+        elif not self.whole and (adds_up or (nested and not live)):
+            tell(resource, head.id, True)
         if nested or self.whole or (live and adds_up):
             self.line_sets[head.id] = [line.id for line in live]
 

@@ -17,6 +17,7 @@ from cdc.jobs.tools import Tools
 from cdc.operation import requests
 from cdc.runtime.errors import Refused, Unavailable
 from cdc.runtime.log import make_log
+from cdc.runtime.metrics import Metrics
 from cdc.runtime.postgres import Connect, Connection, PostgresTarget
 from consumers.migrate import migrate
 
@@ -29,6 +30,7 @@ class World:
     def __init__(self, connect: Connect, connection: Connection) -> None:
         self.connect = connect
         self.connection = connection
+        self.metrics = Metrics("1")
 
     @asynccontextmanager
     async def runner(self, name: str = "one") -> AsyncIterator["asyncio.Task[None]"]:
@@ -44,7 +46,14 @@ class World:
             log=log,
         )
         stop = asyncio.Event()
-        runner = JobRunner(self.connect, tools, runner=name, log=log, backoff=lambda _: 0.05)
+        runner = JobRunner(
+            self.connect,
+            tools,
+            runner=name,
+            log=log,
+            backoff=lambda _: 0.05,
+            count=self.metrics.job_ended,
+        )
         task = asyncio.create_task(runner.run(stop))
         try:
             yield task
@@ -159,6 +168,10 @@ async def test_what_passes_is_tried_again_and_what_does_not_is_not(
     }
     assert [each["error"] for each in found["3"]["errors"]] == ["not now"] * 2
     assert "ZeroDivisionError" in found["broken"]["errors"][0]["error"]
+    page = world.metrics.page().decode()
+    for outcome, count in {"done": 1, "failed": 3, "retrying": 4}.items():
+        assert f'cdc_job_runs_total{{kind="work",outcome="{outcome}"}} {count}.0' in page
+    assert 'cdc_job_duration_seconds_count{kind="work"} 8.0' in page
 
 
 async def test_cancelling(world: World, add_kind: Callable[[Work], None]) -> None:
@@ -243,9 +256,12 @@ async def test_sync_asks_the_owner_and_waits(world: World) -> None:
         job_id = await world.ask("sync", params={"source": "bank"})
         await world.until(job_id, lambda job: job["cursor"] is not None)
         (asked,) = await requests.take(world.connection, ["bank"])
-        read = {"transactions": {"rows_done": 3, "rows_total": 9}}
+        read = {
+            "one/transactions": {"rows_done": 3, "rows_total": 9},
+            "two/transactions": {"rows_done": 4, "rows_total": 4},
+        }
         await requests.note(world.connection, asked.id, read)
         await requests.finish(world.connection, asked.id, requests.DONE)
         job = await world.ended(job_id)
-    assert (job["state"], job["result"]["read"]) == ("done", read)
+    assert (job["state"], job["result"]["read"], job["result"]["rows"]) == ("done", read, 7)
     assert (asked.kind, asked.parameters["collection"]) == ("resync", None)

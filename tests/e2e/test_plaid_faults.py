@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cdc.sources.plaid import Login
+from cdc.wishes import Resync
 from compose.simulators.plaid_bank import PlaidSize
 from tests.fakes import random_faults
 from tests.plaid_world import PAGES, SMALL, world
@@ -208,3 +209,22 @@ async def test_an_item_that_never_worked_does_not_stop_another() -> None:
         added = first.add_transaction("3.00", "Kiosk")
         await it.followed.run_until(lambda: added in it.followed.rows("budget.transactions"))
         it.followed.check_order()
+
+
+async def test_a_resync_tells_which_bank_could_not_be_read() -> None:
+    told: list[tuple[str | None, dict[str, Any] | None]] = []
+    async with world(SMALL, SMALL) as it:
+        await it.settled()
+        needy, other = it.sim.items.values()
+        needy.fail_item("ITEM_LOGIN_REQUIRED")
+        it.sim.clock.advance(600)
+        await it.followed.run_until(lambda: "bank 0" in it.followed.line.progress.troubles)
+        it.followed.line.resync(
+            Resync("1", done=lambda error=None, result=None: told.append((error, result)))
+        )
+        await it.followed.run_until(lambda: bool(told))
+        ((error, result),) = told
+        assert error is not None and result is not None
+        assert error.startswith("bank 0 cannot be read: ") and "ITEM_LOGIN_REQUIRED" in error
+        assert result["bank 1/transactions"]["rows_done"] == len(other.item.rows)
+        assert not any(name.startswith("bank 0/") for name in result)

@@ -119,7 +119,7 @@ async def test_history_of_balances_outlives_a_whole_read() -> None:
         await it.settled()
         before = len(it.balances(account.account_id))
         done: list[bool] = []
-        it.followed.line.resync(Resync("1", done=lambda: done.append(True)))
+        it.followed.line.resync(Resync("1", done=lambda *_: done.append(True)))
         await it.followed.run_until(lambda: bool(done))
         it.sim.clock.advance(600)
         await it.settled()

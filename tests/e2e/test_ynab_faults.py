@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from cdc.integration import Kind
+from cdc.pipeline import ASKED_SECONDS_MAX
 from cdc.whole_read import LookUp
 from cdc.wishes import Resync
 from compose.simulators.ynab_household import YnabSize
@@ -12,14 +14,33 @@ from tests.fakes import random_faults
 from tests.ynab_world import SMALL, world
 
 
-async def test_split_lines_that_do_not_add_up_are_told_and_kept() -> None:
+async def test_split_lines_that_do_not_add_up_are_kept_and_told_until_they_do() -> None:
     async with world() as it:
-        split = it.sim.plan().add_transaction(
-            "Visa", -3_000, lines=[{"amount": -1_000}], unbalanced=True
-        )
+        plan = it.sim.plan()
+        split = plan.add_transaction("Visa", -3_000, lines=[{"amount": -1_000}], unbalanced=True)
         await it.settled()
         it.check()
-        assert ("split_sum", "transactions", split) in it.told
+        kind = Kind(next(iter(it.sim.books)), "transactions", "split_sum", split)
+        assert it.integration.open == {kind}
+        plan.delete_transaction(split)
+        await it.settled()
+        it.followed.line.resync(Resync("1"))
+        await it.settled()
+        assert it.integration.open == set()
+
+
+async def test_answers_that_cannot_be_used_are_counted_until_they_can() -> None:
+    async with world(YnabSize(transactions=60, years=1)) as it:
+        await it.settled()
+        it.sim.fail_next("html", match="/plans/", times=2)
+        await it.followed.run_until(lambda: bool(it.integration.open))
+        ((kind, seen),) = it.integration.take().seen.items()
+        assert kind[2:] == ("not_json", "") and kind.endpoint.startswith("GET /plans/")
+        assert "<html" not in seen.detail and seen.open
+        it.sim.plan().add_transaction("Wallet", -1_000, category="Pets")
+        await it.settled()
+        assert it.integration.open == set()
+        it.check()
 
 
 FAULTS: list[dict[str, Any]] = [
@@ -131,7 +152,7 @@ async def test_a_resync_beside_the_stream_repairs_and_deletes() -> None:
         it.sim.plan().add_transaction("Wallet", -7_000, category="Pets")
         await it.settled()
         done: list[bool] = []
-        it.followed.line.resync(Resync("1", done=lambda: done.append(True)))
+        it.followed.line.resync(Resync("1", done=lambda *_: done.append(True)))
         await it.followed.run_until(lambda: bool(done))
         it.check()
 
@@ -195,3 +216,63 @@ async def test_a_plan_that_fails_does_not_stop_another() -> None:
         await it.settled()
         it.check()
         assert it.followed.line.progress.reason == ""
+
+
+async def test_a_resync_of_several_plans_ends_when_all_of_them_have_been_read() -> None:
+    sizes = [YnabSize(name=f"Plan {number}", transactions=60, years=1) for number in range(3)]
+    told: list[tuple[str | None, dict[str, Any] | None]] = []
+    async with world(*sizes) as it:
+        await it.settled()
+        line, plans = it.followed.line, list(it.sim.books)
+
+        def done(error: str | None = None, result: dict[str, Any] | None = None) -> None:
+            told.append((error, result))
+            for plan in plans:
+                reads = it.followed.cursors()[plan].reads.values()
+                assert all(each.done and each.reason == "resync 1" for each in reads), plan
+
+        line.resync(Resync("1", done=done))
+        await it.followed.run_until(lambda: bool(told))
+        ((error, result),) = told
+        assert error is None and result is not None
+        for plan, book in it.sim.books.items():
+            live = len(book.plan.transactions.live())
+            assert result[f"{plan}/transactions"] == {"rows_done": live, "rows_total": live}
+
+
+@pytest.mark.parametrize("plans", [1, 2])
+async def test_a_server_that_asks_for_time_gets_it(plans: int) -> None:
+    """Retry-After decides when the next request is made, for one plan and for one of several."""
+    sizes = [YnabSize(name=f"Plan {number}", transactions=60, years=1) for number in range(plans)]
+    async with world(*sizes) as it:
+        await it.settled()
+        it.sim.fail_next("status", match="/plans/", status=503, headers={"retry-after": "700"})
+        began = it.sim.clock.now()
+        await it.followed.run_until(lambda: any(it.followed.waits))
+        assert max(it.followed.waits) == pytest.approx(700.0)
+        assert (it.sim.clock.now() - began).total_seconds() >= 700
+        await it.settled()
+        it.check()
+
+
+async def test_no_server_can_ask_for_days() -> None:
+    async with world(YnabSize(transactions=60, years=1)) as it:
+        await it.settled()
+        it.sim.fail_next("status", match="/plans/", status=503, headers={"retry-after": "86400"})
+        await it.followed.run_until(lambda: any(it.followed.waits))
+        assert max(it.followed.waits) == ASKED_SECONDS_MAX
+
+
+async def test_a_plan_that_is_gone_does_not_use_up_the_quota_of_the_others() -> None:
+    sizes = [YnabSize(name=name, transactions=60, years=1) for name in ("One", "Two")]
+    async with world(*sizes) as it:
+        await it.settled()
+        gone, kept = it.sim.books
+        it.sim.fail_next("status", match=f"/plans/{gone}", status=404, times=10_000)
+        start, before = it.sim.clock.now(), len(it.sim.requests())
+        await it.followed.run_until(lambda: (it.sim.clock.now() - start).total_seconds() > 7_200)
+        asked = [each.path for each in it.sim.requests()[before:]]
+        assert sum(gone in path for path in asked) <= 26
+        assert sum(kept in path for path in asked) >= 20
+        assert f"{gone}: " in it.followed.line.progress.reason
+        assert {each.category for each in it.integration.open} == {"rejected"}

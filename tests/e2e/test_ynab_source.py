@@ -12,7 +12,7 @@ async def test_the_first_read_is_the_plan_to_the_last_digit(currency: str) -> No
         await it.settled()
         it.check()
         assert not it.followed.dead_letters()
-        assert not it.told
+        assert not it.integration.open
 
 
 async def test_when_nothing_changes_a_poll_costs_one_request_and_publishes_nothing() -> None:

@@ -1,0 +1,64 @@
+"""Integration errors in a real control database: kept, counted, shown, ended."""
+
+from cdc.integration import IntegrationErrors, Kind
+from cdc.operation.integration import open_errors, store
+from cdc.runtime.errors import BadAnswer, LedgerError, Unavailable
+from cdc.runtime.postgres import PostgresTarget, session
+from consumers.migrate import migrate
+
+HTML = BadAnswer("the answer is text/html, not JSON", category="not_json", operation="GET /plans")
+SPLIT = Kind("plan", "transactions", "split_sum", "t1")
+
+
+async def test_errors_are_kept_and_end(database: str) -> None:
+    news: list[Kind] = []
+    counted: list[str] = []
+    errors = IntegrationErrors(news.append, counted.append)
+    async with session(PostgresTarget(dsn=database).connect) as connection:
+        await migrate(connection)
+
+        async def shown() -> list[tuple[str, str, int, int]]:
+            await store(connection, "household", errors)
+            names = ("stream", "category", "count", "objects")
+            found = await open_errors(connection)
+            return sorted(tuple(each[name] for name in names) for each in found)
+
+        for error in (HTML, HTML, Unavailable("HTTP 503"), LedgerError("no answer at all")):
+            errors.failed("plan", error)
+        errors.contradicts(SPLIT)
+        errors.contradicts(SPLIT._replace(subject="t2"))
+        both = [("plan", "not_json", 2, 0), ("plan", "split_sum", 2, 2)]
+        assert await shown() == both
+        assert await shown() == both  # stored once
+        assert len(news) == 3 and len(counted) == 4
+
+        errors.failed("plan", HTML)
+        errors.answered("another plan")
+        assert await shown() == [("plan", "not_json", 3, 0), both[1]]
+        errors.answered("plan")
+        errors.agrees(SPLIT)
+        assert await shown() == [("plan", "split_sum", 1, 1)]
+
+        errors = IntegrationErrors()  # the next life knows nothing of the ones before
+        assert await shown() == [("plan", "split_sum", 1, 1)]
+        errors.failed("plan", HTML)
+        errors.read_whole("plan")
+        assert await shown() == [("plan", "not_json", 4, 0)]
+        errors = IntegrationErrors()
+        errors.answered("plan")
+        assert await shown() == []
+
+
+async def test_what_could_not_be_stored_is_stored_later(database: str) -> None:
+    errors = IntegrationErrors()
+    errors.failed("", HTML)
+    target = PostgresTarget(dsn=database)
+    async with session(target.connect) as connection:
+        try:
+            await store(connection, "household", errors)  # there is no such table yet
+        except LedgerError:
+            errors.failed("", HTML)
+        await migrate(connection)
+        await store(connection, "household", errors)
+        (found,) = await open_errors(connection)
+        assert (found["count"], found["source"]) == (2, "household")
