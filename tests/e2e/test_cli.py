@@ -74,6 +74,7 @@ async def test_a_source_and_a_consumer_run_and_tell_what_they_do(company: Compan
         "sources",
         "consumers",
         "dead_letters",
+        "integration_errors",
         "unassigned_transactions",
         "other_currency_transactions",
         "missing",
