@@ -192,7 +192,7 @@ class Feeds:
         for source, name in ((PLAN_SOURCE, "YNAB"), (BANK_SOURCE, "Plaid")):
             row = found.get(source)
             told = [each for each in balances if each["source"] == source][:ACCOUNTS_SHOWN]
-            accounts = " · ".join(f"{each['name']} {each['balance']:,.2f}" for each in told)
+            accounts = " · ".join(f"{each['name']}: {each['balance']:,.2f}" for each in told)
             lines.append(
                 FeedLine(
                     name,

@@ -192,7 +192,7 @@ def _figures(picture: Picture) -> Text:
 
 def _arrivals(last: list[Arrival]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
-    table.add_column("last changes, from MongoDB's commit to Postgres'", ratio=1, no_wrap=True)
+    table.add_column("last changes, commit to commit", ratio=1, no_wrap=True)
     table.add_column("took", justify="right", no_wrap=True)
     table.add_column("came by (topic/partition @ offset)", no_wrap=True, style="dim")
     for each in reversed(last):
