@@ -13,7 +13,7 @@ import asyncpg
 
 from compose.demo.compare import Difference, Row, row_differences
 from compose.simulators.plaid_item import Item
-from compose.simulators.ynab_plan import Plan
+from compose.simulators.ynab_plan import Plan, Table
 
 OWED = ("credit", "loan")
 _SAME = {
@@ -85,7 +85,7 @@ async def purchase_differences(
 
 def plan_rows(plan: Plan) -> dict[str, dict[str, Row]]:
     """The tables of a plan that a person would look at, from YNAB's own rows."""
-    tables = {
+    tables: dict[str, Table[Any]] = {
         "accounts": plan.accounts,
         "payees": plan.payees,
         "category_groups": plan.category_groups,
