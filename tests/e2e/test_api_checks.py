@@ -4,13 +4,20 @@ from typing import Any
 
 import pytest
 
+from cdc.app import feeds
 from cdc.app.api_checks import plaid, ynab
+from cdc.app.checks import check_all
+from cdc.app.process import Process
+from cdc.integration import IntegrationErrors
 from cdc.operation.check import Check, bounded_checks
-from cdc.settings import PlaidSettings, YnabSettings
+from cdc.runtime.log import make_log
+from cdc.runtime.postgres import PostgresTarget, session
+from cdc.settings import PlaidSettings, Settings, YnabSettings
 from compose.simulators.plaid import CLIENT_ID, SECRET, PlaidSimulator
 from compose.simulators.plaid_bank import PlaidSize
 from compose.simulators.ynab import TOKEN, YnabSimulator
 from compose.simulators.ynab_household import YnabSize
+from consumers.migrate import migrate
 from tests.followed import FreeQuota
 
 HOME = YnabSize(name="Home", transactions=60, years=1)
@@ -96,3 +103,50 @@ def test_intervals_of_polls_are_validated(name: str) -> None:
     assert getattr(PlaidSettings.model_validate({**keys, name: 30}), name) == 30.0
     with pytest.raises(ValueError, match=name):
         PlaidSettings.model_validate({**keys, name: 0})
+
+
+async def test_cdc_check_asks_both_apis_and_counts_the_request(database: str) -> None:
+    """All sources of a configuration at once; YNAB's request is written down as any other."""
+    async with (
+        YnabSimulator([HOME]) as plans,
+        PlaidSimulator([BANK]) as bank,
+        session(PostgresTarget(dsn=database).connect) as connection,
+    ):
+        await migrate(connection)
+        token = next(iter(bank.items.values())).item.access_token
+        settings = Settings.model_validate(
+            {
+                "targets": {"main": {"dsn": database}},
+                "sources": {
+                    "home": {"type": "ynab", "token": TOKEN, "base_url": plans.base_url},
+                    "bank": {
+                        "type": "plaid",
+                        "client_id": CLIENT_ID,
+                        "secret": "wrong",
+                        "base_url": bank.base_url,
+                        "items": [{"name": "b", "access_token": token}],
+                    },
+                },
+            }
+        )
+        found = await check_all(settings, sample=0)
+        told = {each.name: each.outcome for each in found.checks}
+        assert (told["ynab"], told["plaid"]) == ("pass", "fail")
+        assert found.exit_code == 3
+        assert await connection.fetchval("SELECT count(*) FROM sync.api_requests") == 1
+
+
+def test_what_is_left_of_the_quota_is_a_metric(database: str) -> None:
+    settings = Settings.model_validate(
+        {
+            "kafka": {"bootstrap_servers": "127.0.0.1:1"},
+            "targets": {"main": {"dsn": database}},
+            "sources": {"home": {"type": "ynab", "token": TOKEN}},
+        }
+    )
+    process = Process(settings, make_log(libraries=False, strict=True))
+    home = settings.sources["home"]
+    assert isinstance(home, YnabSettings)
+    feeds.ynab(process, "home", home, IntegrationErrors())
+    page = process.metrics.page().decode()
+    assert 'cdc_api_quota_remaining{source="home"} 180.0' in page
