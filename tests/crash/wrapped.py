@@ -92,7 +92,7 @@ def wrap_kafka(points: Points) -> None:
 
 
 def _request_name(request: Any) -> str:
-    """Its kind; of what is produced also where to: events and cursor are two steps."""
+    """Its kind; of what is produced also where to."""
     name = type(request).__name__.partition("Request")[0]
     topics = getattr(request, "_topics", None)
     if name == "Produce" and topics:

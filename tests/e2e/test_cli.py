@@ -117,10 +117,15 @@ async def test_a_dead_letter_is_listed_shown_and_closes_when_its_document_is_men
     company: Company,
 ) -> None:
     await company.prepared()
-    await company.daemon("run")
-    await company.daemon("consume")
+    source = await company.daemon("run")
+    consumer = await company.daemon("consume")
     bad = await company.documents["payments"].insert_one({"amount": "12,50"})
     await company.has("SELECT FROM sync.dead_letters")
+    counted = 'cdc_source_dead_letters_total{entity="accounting.transactions",source="property"}'
+    assert (await source.series())[counted] == 1
+    said = await source.logged("document does not map")
+    assert (said["document_id"], said["path"]) == (str(bad.inserted_id), "amount")
+    assert (await consumer.logged("dead letter"))["document_id"] == str(bad.inserted_id)
     listed = await company.cdc("dead-letters", "list", "--json")
     (letter,) = listed.document["dead_letters"]
     assert (letter["document_id"], letter["path"]) == (str(bad.inserted_id), "amount")

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import time
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from cdc.sources.protocol import Checkpoint, Notice, Stream
 from tests.faults.system import System
 
 LARGE_BYTES = 9 * 1024 * 1024
-WRITTEN = 400
+WRITTEN, READ_SECONDS_MAX = 400, 40.0
 IMAGES = {"changeStreamPreAndPostImages": {"enabled": True}}
 
 
@@ -220,8 +221,10 @@ async def test_s15_a_read_that_is_cancelled_at_any_moment_loses_no_event(
     writing = asyncio.create_task(_write(client.get_default_database().payments))
     seen: list[Any] = []
     cancelled = 0
+    deadline = time.monotonic() + READ_SECONDS_MAX
     try:
         while len(seen) < WRITTEN:
+            assert time.monotonic() < deadline, f"only {len(seen)} of {WRITTEN}"
             reading = asyncio.create_task(_one_reply(source, stream))
             await asyncio.wait({reading}, timeout=chance.random() * 0.01)
             reading.cancel()
