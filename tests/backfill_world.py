@@ -43,7 +43,6 @@ class Owner:
     def __init__(self, bank: Bank) -> None:
         self.integration = IntegrationErrors()
         self._bank = bank
-        self.integration = bank.followed.integration
 
     def take(self, request: Taken, done: Done) -> None:
         line, said = self._bank.followed.line, request.parameters
