@@ -183,7 +183,7 @@ BAD_STARTS: tuple[tuple[str, dict[str, str], str, str], ...] = (
     ("run", {"KAFKA_BOOTSTRAP_SERVERS": NOBODY}, "no answer from Kafka", "cdc check"),
     ("consume", {"KAFKA_BOOTSTRAP_SERVERS": NOBODY}, "no answer from Kafka", "cdc check"),
     ("run", {"MONGODB_URI": f"mongodb://{NOBODY}/x"}, NOBODY, "start mongod"),
-    ("consume", {"DATABASE_URL": f"postgresql://{NOBODY}/x"}, NOBODY, "cdc check"),
+    ("consume", {"DATABASE_URL": f"postgresql://{NOBODY}/x"}, NOBODY, "start PostgreSQL"),
     ("run", {"CDC_KAFKA__TOPIC_PREFIX": "none"}, "topics do not exist", "run `cdc topics`"),
     ("consume", {"CDC_KAFKA__TOPIC_PREFIX": "none"}, "topics do not exist", "run `cdc topics`"),
     (
