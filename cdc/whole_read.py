@@ -50,6 +50,7 @@ class PendingPage:
     """A page from being asked for to being published. ``above``: it must be read later than that.
 
     ``touched``: ids that the stream brought since it was asked for, with their newest position.
+    ``void``: a whole read began while its rows were taken, which are no progress of that one.
     """
 
     collection: str
@@ -57,6 +58,7 @@ class PendingPage:
     above: int
     look_up: LookUp | None
     touched: dict[str, int] = field(default_factory=dict)
+    void: bool = False
 
 
 class WholeRead:
@@ -77,6 +79,7 @@ class WholeRead:
         self._document_id = document_id
         self._rows_max = rows_max
         self._pending: deque[PendingPage] = deque()
+        self._taken: PendingPage | None = None
         self._look_ups: deque[LookUp] = deque()
         self._given: set[LookUp] = set()
         self._settle()
@@ -180,7 +183,10 @@ class WholeRead:
             return None
         page = self._pending[0].task.result()
         passed = checkpoint.position >= page.at and not checkpoint.full
-        return self._pending.popleft() if passed and checkpoint.asked > page.asked else None
+        if not passed or checkpoint.asked <= page.asked:
+            return None
+        self._taken = self._pending.popleft()
+        return self._taken
 
     def _tell_failed(self) -> None:
         """Who asked for a part that cannot be read is told, and the stream goes on."""
@@ -208,7 +214,10 @@ class WholeRead:
         collection = pending.collection
         read = self.reads.get(collection, CollectionRead("look-up", paged=True, done=True))
         changed: dict[str, object] = {"last_at": max(read.last_at, page.at)}
-        if pending.look_up is None:
+        self._taken = None
+        if pending.void:  # its rows stand on the topics: the new pages must lie above them
+            changed["floor"] = max(read.floor, page.at)
+        elif pending.look_up is None:
             changed |= {
                 "first_at": page.at if read.first_at < 0 else min(read.first_at, page.at),
                 "next": page.next,
@@ -273,6 +282,8 @@ class WholeRead:
         for page in self._pages_of(collection):
             page.task.cancel()
             self._pending.remove(page)
+        if self._taken is not None and self._taken.collection == collection:
+            self._taken.void = True
 
     async def close(self) -> None:
         """Lets pages that were asked for go."""

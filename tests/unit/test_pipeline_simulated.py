@@ -335,3 +335,23 @@ async def test_unmappable_documents_keep_their_rows() -> None:
     rows = broker.rows("p.d.a")
     assert "3" in rows
     assert "4" not in rows
+
+
+@pytest.mark.parametrize("step", range(80))
+async def test_a_resync_asked_at_any_step_of_a_whole_read_starts_it_over(step: int) -> None:
+    """Asked between the rows of a page it went on at the next page, and deleted what was before."""
+    database = FakeDatabase(step)
+    fill(database, 8)
+    broker = FakeBroker(tuple(TOPICS))
+    await run_until(pipeline(database, broker), lambda: quiet(database, broker))
+    line = pipeline(database, broker)
+    line.resync(Resync("first"))
+    stop, ended = asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(line.run(stop))
+    for _ in range(step):
+        await asyncio.sleep(0)
+    line.resync(Resync("second", done=lambda error=None, result=None: ended.set()))
+    await run_until_ended(line, running, stop, lambda: ended.is_set() and quiet(database, broker))
+    check(database, broker)
+    deletes = [json.loads(e.value or b"{}").get("op") for log in broker.log.values() for e in log]
+    assert "d" not in deletes
