@@ -84,8 +84,9 @@ class Pages:
                 "batchSize": len(ids),
                 "readConcern": _SNAPSHOT,
             }
-            rows = await self._all(command)
-        return self._rows(collection, rows, before), before
+            rows, read_at = await self._all(command)
+        at = before if read_at is None else read_at  # a lagging majority reads before ``before``
+        return self._rows(collection, rows, at), at
 
     async def newest(
         self, collection: str, ids: Sequence[Any], after: Timestamp
@@ -98,7 +99,7 @@ class Pages:
                 "batchSize": len(ids),
                 "readConcern": {"level": "majority", "afterClusterTime": after},
             }
-            rows = await self._all(command)
+            rows, _ = await self._all(command)
         found: dict[object, dict[str, Any] | None] = {}
         for start in range(0, len(rows), DECODE_EVENTS):
             for raw_id, document in decoded(rows[start : start + DECODE_EVENTS]):
@@ -111,15 +112,15 @@ class Pages:
             reply = await self._database.command({"count": collection}, session=self._session)
         return int(reply["n"])
 
-    async def _all(self, command: dict[str, Any]) -> list[bytes]:
-        """Every document that a find brings."""
+    async def _all(self, command: dict[str, Any]) -> tuple[list[bytes], int | None]:
+        """Every document that a find brings, and the time of its snapshot."""
         reply = await self._command(command)
-        rows = reply.documents
+        rows, at = reply.documents, reply.at
         while reply.cursor:
             more = {"getMore": reply.cursor, "collection": command["find"]}
             reply = await self._command(more)
             rows += reply.documents
-        return rows
+        return rows, at
 
     async def _command(self, command: dict[str, Any]) -> Reply:
         return take_apart(

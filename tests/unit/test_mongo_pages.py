@@ -1,0 +1,36 @@
+"""Reading documents: the time that a read is told to be of."""
+
+from typing import Any
+
+import bson
+import pytest
+from bson import Int64, Timestamp
+from bson.raw_bson import RawBSONDocument
+
+from cdc.sources.mongo_events import EventReader
+from cdc.sources.mongo_pages import Pages, position_of
+
+APPLIED, COMMITTED = Timestamp(100, 7), Timestamp(100, 5)
+
+
+class LaggingMajority:
+    """A primary that has applied more than the majority holds."""
+
+    async def command(self, command: Any, **options: Any) -> Any:
+        if command == "ping":
+            return {"operationTime": APPLIED}
+        batch = [{"_id": "1", "n": "as of the snapshot"}]
+        cursor = {"firstBatch": batch, "atClusterTime": COMMITTED, "id": Int64(0)}
+        return RawBSONDocument(bson.encode({"cursor": {**cursor, "ns": "d.payments"}, "ok": 1.0}))
+
+
+@pytest.mark.parametrize("way", ["page", "look_up"])
+async def test_what_is_read_has_the_time_of_its_snapshot_not_of_the_newest_write(way: str) -> None:
+    """A later time would let a row as it was stand above a change between the two."""
+    pages = Pages(LaggingMajority(), None, EventReader(["payments"]))
+    if way == "page":
+        rows, at, _ = await pages.page("payments", None, 10)
+    else:
+        rows, at = await pages.look_up("payments", ["1"])
+    (changes,) = rows
+    assert at == position_of(COMMITTED) == changes[0].position
