@@ -105,6 +105,10 @@ def decode_cursor(value: bytes) -> Cursor:
         record = msgspec.json.decode(value, type=_Record)
         if crc32(record.cursor) != record.crc32:
             raise Gap("the stored cursor is damaged", operation="read cursor")
-        return msgspec.json.decode(record.cursor, type=Cursor)
+        cursor = msgspec.json.decode(record.cursor, type=Cursor)
     except msgspec.MsgspecError as error:
         raise Gap(f"the stored cursor cannot be read: {error}", operation="read cursor") from error
+    if cursor.format != CURSOR_FORMAT:
+        told = f"the stored cursor has format {cursor.format}, known is {CURSOR_FORMAT}"
+        raise Gap(told, operation="read cursor")
+    return cursor
