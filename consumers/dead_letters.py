@@ -26,6 +26,8 @@ from schemas.entities import entity as entity_named
 from schemas.sql import query
 
 LETTERS_MAX = 10_000
+RETRY_IDS_MAX = 1_000
+"""Of one request: its documents are read at once, and held in memory together."""
 RETRY = "retry"
 
 
@@ -132,7 +134,7 @@ async def retry(
             (applied if done else refused).append(letter.id)
     mapped = [letter for letter in letters if letter.stage == MAP]
     requests = await _ask(control, mapped, by)
-    asked = tuple(letter.id for letter in mapped)
+    asked = tuple(letter.id for letter in mapped if letter.document_id is not None)
     return Retried(tuple(applied), tuple(refused), asked, requests)
 
 
@@ -169,16 +171,19 @@ async def _apply_again(connection: Connection, letter: Letter) -> bool:
 
 
 async def _ask(control: Connection, letters: Sequence[Letter], by: str) -> tuple[int, ...]:
-    """One request for each collection of a source."""
+    """Requests for each collection of a source, with so many documents at the most."""
     wanted: dict[tuple[str, str | None], list[str]] = defaultdict(list)
     for letter in letters:
         if letter.document_id is not None:
             wanted[letter.source, letter.collection].append(letter.document_id)
     requests = []
-    for (source, collection), ids in sorted(wanted.items(), key=str):
-        said = orjson.dumps({"collection": collection, "ids": sorted(set(ids))}).decode()
-        with translated("ask for documents again", source):
-            requests.append(
-                await control.fetchval(query("enqueue_request"), source, RETRY, said, by)
-            )
+    for (source, collection), found in sorted(wanted.items(), key=str):
+        ids = sorted(set(found))
+        for start in range(0, len(ids), RETRY_IDS_MAX):
+            part = ids[start : start + RETRY_IDS_MAX]
+            said = orjson.dumps({"collection": collection, "ids": part}).decode()
+            with translated("ask for documents again", source):
+                requests.append(
+                    await control.fetchval(query("enqueue_request"), source, RETRY, said, by)
+                )
     return tuple(requests)

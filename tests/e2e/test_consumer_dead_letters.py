@@ -123,6 +123,20 @@ async def test_retry_of_the_map_stage_asks_the_owner(world: World) -> None:
     assert len(await find(world)) == 3  # open until a newer row stands
 
 
+async def test_a_retry_of_many_asks_for_them_in_parts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner holds the documents of a request in memory, all of them."""
+    monkeypatch.setattr(dead_letters, "RETRY_IDS_MAX", 2)
+    for name in ("d1", "d2", "d3"):
+        await world.publish_letter(letter(name))
+    await applied(world)
+    done = await dead_letters.retry(world.database, world.database, ALL, by="ann")
+    rows = await world.database.fetch("SELECT parameters->>'ids' FROM sync.requests ORDER BY id")
+    assert [row[0] for row in rows] == ['["d1", "d2"]', '["d3"]']
+    assert len(done.requests) == 2
+
+
 async def test_dropped_ones_stay_closed_until_something_newer_fails(world: World) -> None:
     await world.publish_letter(letter("d1"))
     await applied(world)
