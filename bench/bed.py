@@ -15,6 +15,7 @@ from pymongo import AsyncMongoClient
 
 from bench.accounting import Cpu, cpu_seconds, family_cpu_seconds, peak_rss_bytes
 from bench.documents import Document, Writer
+from bench.installed import installed
 from compose.demo.daemons import Daemon, run_to_end, stop_all
 from compose.stack.names import REPOSITORY
 from compose.stack.process import until
@@ -32,6 +33,7 @@ POLL_SECONDS = 0.05
 STAGES = ("source", "consumer", "broker", "mongod", "postgres")
 
 Report = Callable[[str], None]
+Words = tuple[str | Path, ...]
 
 
 class Bed:
@@ -41,10 +43,12 @@ class Bed:
         options = Options(durable=True, postgres_settings=POSTGRES_SETTINGS, oplog_mib=OPLOG_MIB)
         self.stack = Stack(folder, options, report)
         self.report = report
+        self._words: Words = ()
         self._profile = profile
         self._fields = 0
 
     async def start(self) -> None:
+        self._words = await installed()
         await self.stack.delete()  # what a killed run may have left
         await self.stack.start()
 
@@ -55,7 +59,8 @@ class Bed:
         `config`: a configuration file's text, whose sources take MongoDB's place.
         """
         self._fields += 1
-        field = Field(self.stack, f"bench{self._fields}", self._profile, config)
+        name = f"bench{self._fields}"
+        field = Field(self.stack, name, self._words, self._profile, config)
         await field.prepare(accounts)
         try:
             yield field
@@ -66,7 +71,7 @@ class Bed:
 class Field:
     """One workload's place. `prepare` first, `clear` last."""
 
-    def __init__(self, stack: Stack, name: str, profile: bool, config: str) -> None:
+    def __init__(self, stack: Stack, name: str, words: Words, profile: bool, config: str) -> None:
         self._stack = stack
         self._name = name
         dsn = stack.postgres.database_uri(name)
@@ -84,20 +89,20 @@ class Field:
         else:
             self.environment["MONGODB_URI"] = uri
         self._dsn = dsn
-        self.source = self._daemon("run", profile)
-        self.consumer = self._daemon("consume", profile)
+        self.source = self._daemon("run", words, profile)
+        self.consumer = self._daemon("consume", words, profile)
         self._client: AsyncMongoClient[Document] = AsyncMongoClient(uri)
         self.database = self._client.get_default_database()
         self.writer = Writer(self.database, seed=1)
 
-    def _daemon(self, verb: str, profile: bool) -> Daemon:
+    def _daemon(self, verb: str, words: Words, profile: bool) -> Daemon:
         log = self._stack.folder / f"{self._name}-{verb}.log"
         if not profile:
-            return Daemon(verb, self.environment, log)
-        python, profiled = REPOSITORY / ".venv/bin/python", REPOSITORY / "bench/profiled.py"
+            return Daemon(verb, self.environment, log, words)
+        profiled = REPOSITORY / "bench/profiled.py"
         folder = self._stack.folder
         target = folder.with_name(f"profile-{folder.name}-{self._name}-{verb}")
-        return Daemon(verb, self.environment, log, (python, profiled, target))
+        return Daemon(verb, self.environment, log, (words[0], profiled, target))
 
     async def prepare(self, accounts: int) -> None:
         admin = await asyncpg.connect(self._stack.postgres.uri)

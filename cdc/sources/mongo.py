@@ -22,6 +22,7 @@ from pymongo.errors import PyMongoError
 from cdc.runtime.errors import Gap, Unavailable
 from cdc.sources.mongo_events import DECODE_EVENTS, UNREADABLE, EventReader, token_position
 from cdc.sources.mongo_faults import EVENT_TOO_LARGE, is_code, mapped, readable
+from cdc.sources.mongo_pace import Pace
 from cdc.sources.mongo_pages import RAW, Pages, id_key, portable, token_of
 from cdc.sources.mongo_reply import Reply, take_apart
 from cdc.sources.mongo_server import ensure_images, oplog_span, verify
@@ -88,6 +89,7 @@ class MongoSource:
         self._lean = False
         self._ahead: asyncio.Task[RawBSONDocument] | None = None
         self._asked = 0
+        self._pace = Pace()
         self._reader = EventReader(self._collections)
         self._pages: Pages | None = None
         self._place: Checkpoint | None = None
@@ -178,6 +180,9 @@ class MongoSource:
         self._ahead = asyncio.ensure_future(future)
 
     async def changes(self, stream: Stream, *, wait_seconds: float) -> AsyncIterator[Item]:
+        now = asyncio.get_running_loop().time
+        if (rest_seconds := self._pace.rest_seconds(now())) > 0:
+            await asyncio.sleep(rest_seconds)
         with mapped("read change stream", subject=self.name):
             try:
                 reply, asked = await self._reply(wait_seconds)
@@ -191,10 +196,10 @@ class MongoSource:
         if self._lean and events:
             self._forgo_images(events)
             await self._leave_lean(token)
-        elif reply.cursor:
+        elif reply.cursor and full:
             self._send_ahead(wait_seconds)
-            if full:
-                await asyncio.sleep(SEND_AHEAD_SECONDS)
+            await asyncio.sleep(SEND_AHEAD_SECONDS)
+        self._pace.replied(now(), handful=bool(events) and not full)
         held: list[Change] = []
         for start in range(0, len(events), DECODE_EVENTS):
             changes, notices = self._reader.read(events[start : start + DECODE_EVENTS])
