@@ -107,6 +107,7 @@ class MongoSource:
 
     async def seek(self, stream: Stream, after: Checkpoint | None) -> Checkpoint:
         await self._drop_cursor()
+        self._lean = False  # an event too large may have ended the session before
         token = None if after is None else token_of(after.token)
         with mapped("open change stream", subject=self.name, at_open=token is not None):
             await self._aggregate(token)
