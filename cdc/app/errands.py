@@ -204,7 +204,8 @@ async def drop_letters(
     dropped: list[int] = []
     for each in _one_box(settings, selection, target).values():
         async with session(_connect(each)) as connection:
-            dropped += await dead_letters.drop(connection, selection)
+            while part := await dead_letters.drop(connection, selection):  # at most so many at once
+                dropped += part
     return dropped
 
 

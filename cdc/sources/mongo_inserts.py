@@ -3,8 +3,8 @@
 What surrounds it (resume token, operation, times, namespace, key) costs as much to decode as the
 document, and of all that only two numbers and a name are needed. They lie at fixed places: the
 server writes ``_id, operationType, clusterTime, wallTime, fullDocument, ns, documentKey``
-(MongoDB 6.0 and newer, outside of transactions). Every byte that is passed over is compared with
-what must stand there; an event that looks different in any way makes its run go the long way.
+(MongoDB 6.0 and newer, outside of transactions). The names and the operation around what is read
+are compared with what must stand there; an event that differs makes its run go the long way.
 """
 
 from collections.abc import Sequence
