@@ -4,7 +4,7 @@ Such an answer ends nothing: the stream asks again, others go on. What is kept a
 it was met and how often; never what it held. Whoever has the control database stores it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ class IntegrationErrors:
     def agrees(self, kind: Kind) -> None:
         """It was told again and does not."""
         self._steps.agreed.add(kind)
-        self._close(each for each in self.open if each == kind)
+        self._close({kind} & self.open)
 
     def answered(self, stream: str) -> None:
         """The stream's answers can be used."""
@@ -116,7 +116,7 @@ class IntegrationErrors:
         seen.detail, seen.open = detail, True
         self._steps.agreed.discard(kind)
 
-    def _close(self, kinds: Iterator[Kind]) -> None:
+    def _close(self, kinds: Iterable[Kind]) -> None:
         for kind in list(kinds):
             self.open.discard(kind)
             if (seen := self._steps.seen.get(kind)) is not None:

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from cdc.runtime.kafka_records import Record
 from consumers.parked import Parked, parked_record, text
-from consumers.rows import Key, Place, Record, Row
+from consumers.rows import Key, Place, Row
 from schemas.entities import Entity, Kind
 from schemas.hashing import transaction_hash
 from schemas.topics import EVENT_BYTES_MAX

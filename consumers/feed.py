@@ -24,8 +24,9 @@ from cdc.runtime.errors import Unavailable, Unfit
 from cdc.runtime.kafka import bounded, started
 from cdc.runtime.kafka_abandon import abandon
 from cdc.runtime.kafka_errors import mapped
+from cdc.runtime.kafka_records import Record
 from consumers.lean import keep_lean
-from consumers.rows import Place, Record
+from consumers.rows import Place
 from consumers.settings import ConsumerSettings
 
 STAY_SECONDS_MAX = 0.2

@@ -1,7 +1,8 @@
 """Records of ``<prefix>.dead_letters``: what a source could not map, brought into Postgres."""
 
+from cdc.runtime.kafka_records import Record
 from consumers.parked import Parked, at, parked_record, subject, text
-from consumers.rows import Place, Record
+from consumers.rows import Place
 from schemas.dead_letter import MAP, decode_dead_letter
 
 

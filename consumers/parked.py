@@ -8,8 +8,9 @@ from typing import NamedTuple
 import orjson
 
 from cdc.runtime.errors import Refused
+from cdc.runtime.kafka_records import Record
 from cdc.runtime.postgres import Connection
-from consumers.rows import Place, Record, Row
+from consumers.rows import Place, Row
 from schemas.sql import query
 
 APPLY = "apply"

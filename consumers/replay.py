@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from cdc.runtime.errors import SettingsError
 from cdc.runtime.kafka import KafkaConnection, bounded, started
 from cdc.runtime.kafka_errors import mapped
-from cdc.runtime.kafka_records import records, spans
+from cdc.runtime.kafka_records import Record, records, spans
 from cdc.runtime.postgres import Connect, Connection, session, transaction
 from consumers.apply import arrays, take_turn
 from consumers.decode import Decoder, read_version
@@ -29,7 +29,7 @@ from consumers.isolate import Circuit, isolate
 from consumers.offsets import read_offsets
 from consumers.parked import Parked, park, parked_row
 from consumers.projections import PROJECTIONS
-from consumers.rows import Fold, Place, Record, Row
+from consumers.rows import Fold, Place, Row
 from consumers.settings import ConsumerSettings
 from consumers.statements import REPLAY, compare, upsert
 from schemas.entities import entity as entity_named

@@ -1,9 +1,10 @@
 """Rows as text, on their way from a record to a table; each key folded to its highest version."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
+
+from cdc.runtime.kafka_records import Record
 
 Key = tuple[str, str, str]
 """(book, source, id): the primary key, and the order in which rows are written."""
@@ -17,21 +18,6 @@ class Place(NamedTuple):
 
     topic: str
     partition: int
-
-
-class Record(Protocol):
-    """A record of Kafka, raw: never run through a deserializer of the client."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 class Row(msgspec.Struct, gc=False):
