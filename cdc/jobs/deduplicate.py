@@ -2,10 +2,14 @@
 
 Parameters: ``target``; ``dry_run`` (tell, write nothing); or, in place of looking: ``confirm`` and
 ``reject`` (ids of ``budget.matches``, with commas), ``undo`` (a job's id: all that it confirmed is
-rejected). What a person decided no later run touches. Rows are never changed: a match is a row of
-its own, and ``budget.transactions_once`` leaves out the other one while it is confirmed.
+rejected). Rows are never changed: a match is a row of its own, and ``budget.transactions_once``
+leaves out the other one while it is confirmed.
+
+What a person decided stays, and follows a purchase from its pending row to the posted one. It is
+proposed again, with the reason, only where one of its rows is deleted and another took its place.
 """
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -14,7 +18,7 @@ import orjson
 from cdc.jobs.matching import DAYS_MAX, AccountPair, Side, link_accounts, pairs
 from cdc.jobs.model import Job, Params, Result
 from cdc.jobs.tools import Said, Tools
-from cdc.runtime.errors import Unavailable
+from cdc.runtime.errors import Refused, Unavailable
 from cdc.runtime.postgres import Connection, session, transaction, translated
 from schemas.sql import query
 
@@ -73,7 +77,12 @@ async def run(job: Job, tools: Tools) -> Result:
     return Result(document, "duplicates_detected")
 
 
+class _Tried(Exception):
+    """A dry run is over: nothing of it stays."""
+
+
 async def _decide(connection: Connection, wish: Wish, job: Job) -> int:
+    """How many are decided otherwise than before; what a job confirmed gives way."""
     by = job.requested_by or "unknown"
     steps: list[tuple[str, tuple[int, ...], str | None]] = [
         ("confirmed", wish.confirm, None),
@@ -81,32 +90,59 @@ async def _decide(connection: Connection, wish: Wish, job: Job) -> int:
         *(("rejected", (), f"job {each}") for each in wish.undo),
     ]
     decided = 0
-    async with transaction(connection, "decide matches"):
-        for state, ids, author in steps:
-            tag = await connection.execute(query("decide_matches"), state, by, list(ids), author)
-            decided += int(tag.split()[-1])
+    try:
+        async with transaction(connection, "decide matches"):
+            for each in await connection.fetch(query("read_matches"), list(wish.confirm)):
+                await connection.execute(query("yield_matches"), *each)
+            for state, ids, author in steps:
+                tag = await connection.execute(
+                    query("decide_matches"), state, by, list(ids), author
+                )
+                decided += int(tag.split()[-1])
+    except Refused as error:
+        raise Refused(
+            "one of these rows is matched with another one by a person's word",
+            operation="decide matches",
+            hint="reject that match first",
+            code=error.code,
+        ) from error
     return decided
 
 
 async def _search(connection: Connection, wish: Wish, job: Job, tools: Tools) -> dict[str, Any]:
-    withdrawn = 0
-    if not wish.dry_run:
-        with translated("withdraw matches"):
-            withdrawn = int((await connection.execute(query("withdraw_matches"))).split()[-1])
+    """In one transaction: a dry run does and tells the same, and leaves nothing."""
+    document: dict[str, Any] = {}
+    with suppress(_Tried):
+        async with transaction(connection, "look for duplicates"):
+            document = await _searched(connection, wish, job, tools)
+            if wish.dry_run:
+                raise _Tried
+    return document
+
+
+async def _searched(connection: Connection, wish: Wish, job: Job, tools: Tools) -> dict[str, Any]:
+    withdrawn = await _rows(connection, "withdraw_matches")
+    await _rows(connection, "drop_doubled_matches")
+    followed = await _rows(connection, "follow_matches")
     total: dict[str, Any] = {"confirmed": 0, "proposed": 0, "examples": []}
-    await _take_in(connection, await _pending(connection), total, wish, job)
+    await _take_in(connection, await _pending(connection), total, job)
     links = await _links(connection)
     for number, (link, same) in enumerate(links):
         await tools.note({"done": number, "total": len(links), "step": "accounts"})
-        await _take_in(connection, await _pairs_of(connection, link, same), total, wish, job)
+        await _take_in(connection, await _pairs_of(connection, link, same), total, job)
     linked = sum(same for _, same in links)
     return {
         "dry_run": wish.dry_run,
         "accounts_linked": linked,
         "accounts_possible": len(links) - linked,
+        "followed": followed,
         "withdrawn": withdrawn,
         **total,
     }
+
+
+async def _rows(connection: Connection, statement: str) -> int:
+    return int((await connection.execute(query(statement))).split()[-1])
 
 
 async def _pending(connection: Connection) -> list[Found]:
@@ -146,7 +182,9 @@ async def _pairs_of(connection: Connection, link: AccountPair, same: bool) -> li
         rows = await connection.fetch(query("match_candidates"), *place, DAYS_MAX)
     ends = (link.source, link.other_source)
     rejected = {_ends(row) for row in known if row["state"] == "rejected"}
-    taken = {end for row in known if row["state"] == "confirmed" for end in _ends(row)}
+    confirmed = [row for row in known if row["state"] == "confirmed"]
+    taken = {(row["other_source"], row["other_id"]) for row in confirmed}
+    taken |= {(row["source"], row["transaction_id"]) for row in confirmed if row["between"]}
     candidates = [
         (one, other)
         for one, other in map(_sides, rows)
@@ -180,24 +218,23 @@ def _sides(row: asyncpg.Record) -> tuple[Side, Side]:
 
 
 async def _take_in(
-    connection: Connection, found: list[Found], total: dict[str, Any], wish: Wish, job: Job
+    connection: Connection, found: list[Found], total: dict[str, Any], job: Job
 ) -> None:
     for each in found:
         total["confirmed" if each.confirmed else "proposed"] += 1
         if len(total["examples"]) < EXAMPLES_MAX:
             total["examples"].append(each._asdict())
-    if wish.dry_run or not found:
-        return
-    async with transaction(connection, "store matches"):
-        await connection.executemany(
-            query("keep_match"),
-            [
-                (
-                    *(each.book, each.source, each.id, each.other_source, each.other_id),
-                    *(str(each.score), orjson.dumps(each.reason).decode()),
-                    "confirmed" if each.confirmed else "proposed",
-                    f"job {job.id}" if each.confirmed else None,
-                )
-                for each in found
-            ],
-        )
+    pairs_of_rows = [(e.book, e.source, e.id, e.other_source, e.other_id) for e in found]
+    sure = [ends for ends, each in zip(pairs_of_rows, found, strict=True) if each.confirmed]
+    await connection.executemany(query("yield_matches"), sure)
+    await connection.executemany(
+        query("keep_match"),
+        [
+            (
+                *(*ends, str(each.score), orjson.dumps(each.reason).decode()),
+                "confirmed" if each.confirmed else "proposed",
+                f"job {job.id}" if each.confirmed else None,
+            )
+            for ends, each in zip(pairs_of_rows, found, strict=True)
+        ],
+    )

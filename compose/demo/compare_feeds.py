@@ -32,7 +32,9 @@ _MONEY = {
     "scheduled_transactions": "amount",
 }
 _ONCE = "SELECT source, id FROM budget.transactions_once WHERE book = $1"
-_LIVE = "SELECT source, id FROM budget.transactions WHERE book = $1 AND NOT deleted"
+_LIVE = """
+SELECT source, id, pending_transaction_id FROM budget.transactions WHERE book = $1 AND NOT deleted
+"""
 _MATCHES = """
 SELECT source, transaction_id, other_source, other_id FROM budget.matches
 WHERE book = $1 AND state = 'confirmed'
@@ -62,18 +64,26 @@ async def purchase_differences(
     postgres: "Connection[asyncpg.Record]", book: str, ends: Mapping[str, str]
 ) -> list[Difference]:
     """``ends``: source → id of the one purchase. It counts once, and so does everything else."""
-    live = {(row["source"], row["id"]) for row in await postgres.fetch(_LIVE, book)}
+    rows = await postgres.fetch(_LIVE, book)
+    live = {(row["source"], row["id"]) for row in rows}
+    posted = {(row["source"], row["pending_transaction_id"]): row["id"] for row in rows}
+
+    def now(source: str, row_id: str) -> tuple[str, str]:
+        """What was pending is what was posted."""
+        return source, posted.get((source, row_id), row_id)
+
     once = [(row["source"], row["id"]) for row in await postgres.fetch(_ONCE, book)]
-    left_out = {
-        (match["other_source"], match["other_id"])
-        for match in await postgres.fetch(_MATCHES, book)
-        if (match["source"], match["transaction_id"]) in live
-    }
+    left_out = live & posted.keys()
+    for match in await postgres.fetch(_MATCHES, book):
+        kept = now(match["source"], match["transaction_id"])
+        other = now(match["other_source"], match["other_id"])
+        if kept in live and other != kept:
+            left_out.add(other)
     differences = []
     both = set(ends.items())
-    rows, counted = len(both & live), sum(each in both for each in once)
-    if (rows, counted) != (2, 1):
-        said = f"{rows} rows, counted {counted} times"
+    found, counted = len(both & live), sum(each in both for each in once)
+    if (found, counted) != (2, 1):
+        said = f"{found} rows, counted {counted} times"
         name = " and ".join(sorted(ends.values()))
         differences.append(Difference("the purchase", name, "", "2 rows, counted 1 times", said))
     if sorted(once) != sorted(live - left_out):

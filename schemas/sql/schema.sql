@@ -825,6 +825,9 @@ CREATE TABLE budget.balances (
 CREATE INDEX transactions_by_account ON budget.transactions (book, source, account_id, date)
     WHERE NOT deleted;
 CREATE INDEX transactions_by_hash ON budget.transactions (transaction_hash) WHERE NOT deleted;
+CREATE INDEX transactions_by_pending
+    ON budget.transactions (book, source, pending_transaction_id, id)
+    WHERE NOT deleted AND pending_transaction_id IS NOT NULL;
 CREATE INDEX subtransactions_by_parent ON budget.subtransactions (book, source, transaction_id);
 CREATE INDEX balances_by_account ON budget.balances (book, source, account_id, as_of);
 
@@ -886,16 +889,53 @@ CREATE UNIQUE INDEX matches_pair ON budget.matches (
 CREATE UNIQUE INDEX matches_left_out ON budget.matches (book, other_source, other_id)
     WHERE state = 'confirmed';
 
+-- The live row that stands for what was pending: one at most, none where a person said that they
+-- are two purchases.
+CREATE VIEW budget.posted_for_pending AS
+SELECT DISTINCT ON (t.book, t.source, t.pending_transaction_id)
+    t.book, t.source, t.pending_transaction_id AS pending_id, t.id
+FROM budget.transactions AS t
+WHERE NOT t.deleted AND t.pending_transaction_id IS NOT NULL AND t.pending IS NOT TRUE
+    AND NOT EXISTS (
+        SELECT FROM budget.matches AS m
+        WHERE m.state = 'rejected' AND m.book = t.book
+            AND m.source = t.source AND m.transaction_id = t.id
+            AND m.other_source = t.source AND m.other_id = t.pending_transaction_id
+    )
+ORDER BY t.book, t.source, t.pending_transaction_id, t.id;
+
+-- Matches over feeds by the rows that stand for their ends now. (What was pending and what was
+-- posted are one by the view above; their own match only makes that visible, and can undo it.)
+CREATE VIEW budget.matches_now AS
+SELECT m.id, m.book, m.source, coalesce(k.id, m.transaction_id) AS transaction_id,
+    m.other_source, coalesce(o.id, m.other_id) AS other_id, m.score, m.reason, m.state,
+    m.decided_by, m.decided_at
+FROM budget.matches AS m
+LEFT JOIN budget.posted_for_pending AS k
+    ON k.book = m.book AND k.source = m.source AND k.pending_id = m.transaction_id
+LEFT JOIN budget.posted_for_pending AS o
+    ON o.book = m.book AND o.source = m.other_source AND o.pending_id = m.other_id
+WHERE m.reason ->> 'rule' IS DISTINCT FROM 'pending'
+    AND (m.source, coalesce(k.id, m.transaction_id))
+        <> (m.other_source, coalesce(o.id, m.other_id));
+
+-- Between two runs of the job, too, a purchase counts once: whatever is posted, removed, or back.
 CREATE VIEW budget.transactions_once AS
 SELECT t.*
 FROM budget.transactions AS t
-WHERE NOT t.deleted AND NOT EXISTS (
-    SELECT FROM budget.matches AS m
-    JOIN budget.transactions AS k
-        ON k.book = m.book AND k.source = m.source AND k.id = m.transaction_id AND NOT k.deleted
-    WHERE m.state = 'confirmed' AND m.book = t.book
-        AND m.other_source = t.source AND m.other_id = t.id
-);
+WHERE NOT t.deleted
+    AND NOT EXISTS (
+        SELECT FROM budget.posted_for_pending AS p
+        WHERE p.book = t.book AND p.source = t.source AND p.pending_id = t.id AND t.pending
+    )
+    AND NOT EXISTS (
+        SELECT FROM budget.matches_now AS m
+        JOIN budget.transactions AS k
+            ON k.book = m.book AND k.source = m.source AND k.id = m.transaction_id
+            AND NOT k.deleted
+        WHERE m.state = 'confirmed' AND m.book = t.book
+            AND m.other_source = t.source AND m.other_id = t.id
+    );
 
 -- Which days of an account's history have been fetched; rows of an account never overlap.
 -- fetched: asked for, and transactions of them were told. not_available: the bank gives no more.

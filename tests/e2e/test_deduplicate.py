@@ -1,73 +1,17 @@
 """One purchase of two feeds counts once, two equal ones twice; a person has the last word."""
 
 from collections.abc import AsyncIterator
-from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from cdc.jobs import deduplicate
-from cdc.jobs.model import Job
-from cdc.jobs.tools import Tools
-from cdc.runtime.log import make_log
-from cdc.runtime.postgres import Connection, PostgresTarget
-from consumers.migrate import migrate
-from tests.budget_rows import Budget
-
-
-class World:
-    """A plan and a bank with one account that is the same: its mask is in the plan's name."""
-
-    def __init__(self, target: PostgresTarget, connection: Connection) -> None:
-        self.connection = connection
-        self.budget = Budget(connection)
-        self._target = target
-        self.plan_account = self.bank_account = ""
-        self._jobs = 0
-
-    async def begin(self) -> None:
-        for source, kind in (("ynab", "plan"), ("bank", "item")):
-            await self.budget.feed(source, kind)
-        self.plan_account = await self.budget.account("ynab", "0", name="Giro 4711")
-        self.bank_account = await self.budget.account("bank", "0", name="Gold", mask="4711")
-
-    async def plan(self, amount: str, day: str, payee: str, **columns: Any) -> str:
-        return await self.budget.spend("ynab", self.plan_account, amount, day, payee, **columns)
-
-    async def bank(self, amount: str, day: str, payee: str, **columns: Any) -> str:
-        return await self.budget.spend("bank", self.bank_account, amount, day, payee, **columns)
-
-    async def run(self, **params: str) -> dict[str, Any]:
-        async def nothing(progress: Any, cursor: Any = None) -> None:
-            """Nobody watches."""
-
-        connect = self._target.connect
-        log = make_log(libraries=False, strict=True)
-        tools = Tools(connect, lambda _: connect, frozenset(), nothing, log)
-        self._jobs += 1
-        job = Job(self._jobs, "deduplicate", params, 1, 1, None, "anna")
-        return (await deduplicate.run(job, tools)).document
-
-    async def once(self) -> set[str]:
-        rows = await self.connection.fetch("SELECT id FROM budget.transactions_once")
-        return {row["id"] for row in rows}
-
-    async def matches(self) -> list[tuple[str, str, str]]:
-        rows = await self.connection.fetch(
-            "SELECT transaction_id, other_id, state FROM budget.matches ORDER BY id"
-        )
-        return [tuple(row) for row in rows]
+from cdc.runtime.errors import Refused
+from tests.duplicates_world import World, duplicates
 
 
 @pytest.fixture
 async def world(database: str) -> AsyncIterator[World]:
-    target = PostgresTarget(dsn=database)
-    connection = await target.connect()
-    await migrate(connection)
-    made = World(target, connection)
-    await made.begin()
-    yield made
-    await connection.close()
+    async with duplicates(database) as made:
+        yield made
 
 
 async def test_one_purchase_of_two_feeds_counts_once_and_the_plans_row_is_kept(
@@ -132,8 +76,77 @@ async def test_a_match_that_no_longer_holds_is_withdrawn(world: World) -> None:
     mine = await world.plan("-14.50", "2026-03-02", "Blue Bottle")
     theirs = await world.bank("-14.50", "2026-03-02", "Blue Bottle")
     await world.run()
-    await world.connection.execute(
-        "UPDATE budget.transactions SET amount = $1 WHERE id = $2", Decimal("-9.00"), mine
-    )
+    await world.change(mine, "-9.00")
     assert (await world.run())["withdrawn"] == 1
     assert await world.once() == {mine, theirs}
+    assert (await world.match(theirs))["reason"]["withdrawn"] == "the amounts differ"
+
+
+async def test_a_persons_choice_takes_the_place_of_a_jobs(world: World) -> None:
+    await world.plan("-14.50", "2026-03-02", "Blue Bottle")
+    theirs = await world.bank("-14.50", "2026-03-02", "Blue Bottle")
+    await world.run()
+    chosen = await world.plan("-14.50", "2026-03-06", "Coffee")
+    pair = (
+        "INSERT INTO budget.matches (book, source, transaction_id, other_source, other_id, score)"
+    )
+    number = await world.connection.fetchval(
+        f"{pair} VALUES ('home', 'ynab', $1, 'bank', $2, 0.7) RETURNING id", chosen, theirs
+    )
+    await world.run(confirm=str(number))
+    assert [match[2] for match in await world.matches()] == ["proposed", "confirmed"]
+    await world.run()
+    assert [match[2] for match in await world.matches()] == ["proposed", "confirmed"]
+    first = await world.connection.fetchval("SELECT min(id) FROM budget.matches")
+    with pytest.raises(Refused, match="by a person's word"):
+        await world.run(confirm=str(first))
+
+
+async def test_a_row_deleted_and_made_anew_is_matched_anew(world: World) -> None:
+    mine = await world.plan("-14.50", "2026-03-02", "Blue Bottle")
+    theirs = await world.bank("-14.50", "2026-03-02", "Blue Bottle")
+    await world.run()
+    await world.delete(mine)
+    assert await world.once() == {theirs}
+    await world.run()
+    assert await world.once() == {theirs}
+    await world.delete(mine, back=True)
+    assert await world.once() == {mine}  # nothing had taken its place
+    await world.delete(mine)
+    anew = await world.plan("-14.50", "2026-03-02", "Blue Bottle")
+    assert (await world.run())["confirmed"] == 1
+    assert await world.once() == {anew}
+    await world.delete(mine, back=True)
+    assert await world.once() == {mine, anew}  # YNAB has two now
+    await world.run()
+    assert await world.once() == {mine, anew}
+
+
+async def test_what_a_person_confirmed_gives_way_only_to_a_living_row(world: World) -> None:
+    mine = await world.plan("-14.50", "2026-03-02", "Blue Bottle")
+    theirs = await world.bank("-14.50", "2026-03-02", "Blue Bottle")
+    await world.run()
+    number = (await world.match(theirs))["id"]
+    await world.run(confirm=str(number))
+    assert (await world.match(theirs))["decided_by"] == "anna"
+    await world.delete(mine)
+    await world.run()
+    assert (await world.match(theirs))["state"] == "confirmed"
+    anew = await world.plan("-14.50", "2026-03-02", "Blue Bottle")
+    await world.run()
+    assert await world.once() == {anew}
+    old = await world.match(theirs)
+    assert (old["state"], old["reason"]["confirmed_by"]) == ("proposed", "anna")
+
+
+async def test_the_banks_row_made_anew_is_matched_anew(world: World) -> None:
+    mine = await world.plan("-14.50", "2026-03-02", "Blue Bottle")
+    theirs = await world.bank("-14.50", "2026-03-02", "Blue Bottle")
+    await world.run()
+    await world.delete(theirs)
+    anew = await world.bank("-14.50", "2026-03-02", "Blue Bottle")
+    await world.run()
+    assert await world.once() == {mine}
+    await world.delete(theirs, back=True)
+    assert await world.once() == {mine, theirs}  # the bank tells of two again
+    assert (mine, anew, "confirmed") in await world.matches()

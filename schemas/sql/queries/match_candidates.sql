@@ -1,12 +1,17 @@
--- Rows of two accounts with one amount and currency, days near. Transfers tell no payee.
+-- Rows of two accounts with one amount and currency, days near. Transfers tell no payee. What is
+-- posted stands for what it was while pending.
 WITH one AS MATERIALIZED (
     SELECT t.*, p.name AS payee FROM budget.transactions AS t
     LEFT JOIN budget.payees AS p ON p.book = t.book AND p.source = t.source AND p.id = t.payee_id
     WHERE NOT t.deleted AND t.book = $1 AND t.source = $2 AND t.account_id = $3 AND t.amount <> 0
+        AND NOT EXISTS (SELECT FROM budget.posted_for_pending AS s WHERE s.book = t.book
+            AND s.source = t.source AND s.pending_id = t.id AND t.pending)
 ), other AS MATERIALIZED (
     SELECT t.*, p.name AS payee FROM budget.transactions AS t
     LEFT JOIN budget.payees AS p ON p.book = t.book AND p.source = t.source AND p.id = t.payee_id
     WHERE NOT t.deleted AND t.book = $1 AND t.source = $4 AND t.account_id = $5 AND t.amount <> 0
+        AND NOT EXISTS (SELECT FROM budget.posted_for_pending AS s WHERE s.book = t.book
+            AND s.source = t.source AND s.pending_id = t.id AND t.pending)
 )
 SELECT a.id, b.id AS other_id, a.date, a.authorized_date, b.date AS other_date,
     b.authorized_date AS other_authorized_date,

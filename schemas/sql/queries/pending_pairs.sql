@@ -1,11 +1,11 @@
 -- What was posted, and what it was while pending, both live and not decided about.
-SELECT t.book, t.source, t.id, p.id AS other_id
-FROM budget.transactions AS t
+SELECT s.book, s.source, s.id, s.pending_id AS other_id
+FROM budget.posted_for_pending AS s
 JOIN budget.transactions AS p
-    ON p.book = t.book AND p.source = t.source AND p.id = t.pending_transaction_id AND NOT p.deleted
-WHERE NOT t.deleted AND NOT EXISTS (
+    ON p.book = s.book AND p.source = s.source AND p.id = s.pending_id AND NOT p.deleted
+WHERE NOT EXISTS (
     SELECT FROM budget.matches AS m
-    WHERE m.book = t.book AND m.state <> 'proposed'
-        AND ((m.other_source = t.source AND m.other_id = p.id)
-            OR (m.source = t.source AND m.transaction_id = p.id AND m.other_id = t.id))
+    WHERE m.book = s.book AND m.state <> 'proposed'
+        AND m.other_source = s.source AND m.other_id = s.pending_id
+        AND (m.state = 'confirmed' OR (m.source = s.source AND m.transaction_id = s.id))
 )

@@ -48,8 +48,8 @@ WHERE NOT t.deleted
 UNION ALL
 SELECT 2, 'relations', 'budget.matches', m.book, m.source, m.id::text, 'amount',
     'a confirmed match of ' || k.amount || ' and ' || t.amount,
-    'cdc jobs run deduplicate --param reject=' || m.id
-FROM budget.matches AS m
+    'correct the amount at its source, or cdc jobs run deduplicate --param reject=' || m.id
+FROM budget.matches_now AS m
 JOIN budget.transactions AS k
     ON k.book = m.book AND k.source = m.source AND k.id = m.transaction_id AND NOT k.deleted
 JOIN budget.transactions AS t
