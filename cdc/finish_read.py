@@ -73,7 +73,10 @@ class FinishRead:
             self._touched.update((event.topic, event.key) for event in events)
 
     def step(self, whole: WholeRead, cursor: Cursor, position: int) -> list[Event]:
-        """Starts, goes on with or ends the search; returns deletes to be published now."""
+        """Starts, goes on with or ends the search; returns deletes to be published now.
+
+        ``position``: every change up to and including it has been given out.
+        """
         if self._touched is None:
             self._start(whole, cursor)
         if self._task is None:

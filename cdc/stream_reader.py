@@ -213,7 +213,7 @@ class StreamReader:
             if not finish.started:
                 await self._flush(place)
                 await self._queue.join()
-            self._gathered.events += finish.step(self.whole, self._cursor, place.position)
+            self._gathered.events += finish.step(self.whole, self._cursor, place.complete)
         if self._is_due(place):
             await self._flush(place)
         elif not (place.full or self._unpublished or self.whole.paging or self.whole.to_finish):

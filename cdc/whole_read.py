@@ -7,8 +7,10 @@ the stream's changes, never beside them:
              │   read at Tc                changes above Tc: their │              (Tc, highest
              └─ ids met meanwhile ─────────keys leave the page ────┘               ordinal)
 
-*Passed Tc*: the position is at or beyond Tc, and one reply that was asked for after the page was
-read was not full. (On an idle server Tc is the last change's time and the position stays there.)
+*Passed Tc*: everything up to and at Tc has been given out, and one reply that was asked for after
+the page was read was not full. (On an idle server Tc is the last change's time and the position
+stays there. A reply is cut by its size, too, also between the changes of one transaction, which
+share their time: only an empty reply shows that nothing is left at the position itself.)
 The progress is published with the page, in the cursor: a restart goes on at the next page.
 """
 
@@ -182,7 +184,7 @@ class WholeRead:
         if not self._pending or not self._pending[0].task.done():
             return None
         page = self._pending[0].task.result()
-        passed = checkpoint.position >= page.at and not checkpoint.full
+        passed = checkpoint.complete >= page.at and not checkpoint.full
         if not passed or checkpoint.asked <= page.asked:
             return None
         self._taken = self._pending.popleft()

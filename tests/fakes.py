@@ -20,6 +20,8 @@ from schemas.topics import partition_of
 from schemas.version import ORDINAL_MAX, pack
 
 PARTITIONS = 2
+CUT_CHANCE = 0.2
+"""So often a reply is cut by its size: the next event did not fit, however few there are."""
 
 
 class Entry(NamedTuple):
@@ -101,6 +103,7 @@ class FakeSource:
         self.identity = {"cluster": "one"}
         self.asked = 0
         self._index = 0
+        self._cuts = random.Random(len(database.history))
         self._place = Checkpoint(None, 0, -1, False, 0)
 
     async def open(self) -> tuple[Stream, ...]:
@@ -126,8 +129,10 @@ class FakeSource:
         self.asked += 1
         asked = self.asked
         await self._step()
-        entries = self.database.history[self._index : self._index + self.reply_events]
+        waiting = self.database.history[self._index :]
+        entries = waiting[: self._reply_length()]
         full = len(entries) >= self.reply_events
+        cut = len(entries) < len(waiting)
         position, ordinal = self._place.position, self._place.ordinal
         changes = []
         for entry in entries:
@@ -149,14 +154,19 @@ class FakeSource:
         if changes:
             yield changes
         self._index += len(entries)
-        if not full and position < self.database.now:
+        if not (full or cut) and position < self.database.now:
             position, ordinal = self.database.now, -1
-        self._place = Checkpoint(self._index, position, ordinal, full, asked)
+        self._place = Checkpoint(self._index, position, ordinal, full, asked, not entries)
         yield self._place
+
+    def _reply_length(self) -> int:
+        cut = self._cuts.random() < CUT_CHANCE
+        return self._cuts.randint(1, self.reply_events) if cut else self.reply_events
 
     async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
         await self._step()
-        self.database.now += 1  # as an idle replica set's clock does every 10 s
+        if self._cuts.random() < 0.5:
+            self.database.now += 1  # as an idle replica set's clock does every 10 s
         ids = sorted(self.database.state(collection))
         ids = [each for each in ids if start is None or each > start]
         chosen, at = ids[: self.reply_events], self.database.now
@@ -180,6 +190,9 @@ class FakeSource:
 
     async def total(self, stream: Stream, collection: str) -> int | None:
         return len(self.database.state(collection))
+
+    async def history_seconds(self) -> tuple[float, float] | None:
+        return None
 
     async def close(self) -> None:
         await asyncio.sleep(0)

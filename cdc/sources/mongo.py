@@ -215,7 +215,7 @@ class MongoSource:
                 yield notice
         position = token_position(token)
         ordinal = self._reader.ordinal_at(position)
-        self._place = Checkpoint(portable(token), position, ordinal, full, asked)
+        self._place = Checkpoint(portable(token), position, ordinal, full, asked, not events)
         yield self._place
         if not reply.cursor:  # an invalidate ends the cursor; startAfter goes on behind it
             with mapped("reopen change stream", subject=self.name):

@@ -54,7 +54,8 @@ class Checkpoint(NamedTuple):
 
     ``ordinal``: the last one given out at ``position`` (-1: none). ``full``: the reply may have
     been cut short, more may be waiting. ``asked``: a count that grows with every request, to tell
-    whether the reply was asked for after some other moment.
+    whether the reply was asked for after some other moment. ``drained``: nothing was left at
+    ``position`` itself; a reply may end between changes that share theirs, however short it is.
     """
 
     token: Any
@@ -62,6 +63,12 @@ class Checkpoint(NamedTuple):
     ordinal: int
     full: bool
     asked: int
+    drained: bool = True
+
+    @property
+    def complete(self) -> int:
+        """Every change up to and including this position has been yielded."""
+        return self.position if self.drained else self.position - 1
 
 
 class Page(NamedTuple):
