@@ -95,7 +95,8 @@ class Pipeline:
             except LedgerError as error:
                 attempt = attempt + 1 if self.progress.events_total == before else 1
                 seconds = self._after(error, attempt)
-                await _first(self._wishes.arrived.wait(), stop.wait(), timeout=seconds)
+                arrived, paused = self._wishes.arrived, self._paused
+                await _first(arrived.wait(), paused.wait(), stop.wait(), timeout=seconds)
 
     def _after(self, error: LedgerError, attempt: int) -> float | None:
         """Seconds until the next session (None: a person must act); raises what stops us."""

@@ -209,15 +209,18 @@ class StreamReader:
             await self._take_page(page)
         self.whole.ask(place)
         finish = self._finish
-        if self.whole.to_finish and not self.whole.paging and not place.full:
-            if not finish.started:
-                await self._flush(place)
-                await self._queue.join()
+        if self._may_finish(place) and not finish.started:
+            await self._flush(place)
+            await self._queue.join()
+        if self._may_finish(place):  # it may have been asked for anew meanwhile
             self._gathered.events += finish.step(self.whole, self._cursor, place.complete)
         if self._is_due(place):
             await self._flush(place)
         elif not (place.full or self._unpublished or self.whole.paging or self.whole.to_finish):
             self._on_quiet()
+
+    def _may_finish(self, place: Checkpoint) -> bool:
+        return bool(self.whole.to_finish) and not (self.whole.paging or place.full)
 
     async def _take_page(self, page: PendingPage) -> None:
         read = page.task.result()

@@ -68,7 +68,8 @@ def decide(stored: Stored | None, span: Span, gap_after_seconds: float) -> Start
     if stored.next_offset < span.start:
         return at_start._replace(gap_end=stored.gap_end, gap=GapReason.EXPIRED)
     if stored.next_offset > span.end:
-        return at_start._replace(gap=GapReason.TRUNCATED)
+        gap_end = None if stored.gap_end is None else min(stored.gap_end, span.end)
+        return at_start._replace(gap_end=gap_end, gap=GapReason.TRUNCATED)
     start = Start(span.topic_id, stored.next_offset, stored.gap_end)
     if stored.silent_seconds > gap_after_seconds and span.end > stored.next_offset:
         return start._replace(gap_end=span.end, gap=GapReason.SILENT)

@@ -32,6 +32,8 @@ PLACE = Place("t", 0)
         (Stored("b", 5, 4, 1), Span("a", 0, 0), Start("a", 0, None, GapReason.RECREATED)),
         (Stored("a", 2, 4, 1), Span("a", 3, 9), Start("a", 3, 4, GapReason.EXPIRED)),
         (Stored("a", 10, None, 1), Span("a", 3, 9), Start("a", 3, None, GapReason.TRUNCATED)),
+        (Stored("a", 10, 7, 1), Span("a", 3, 9), Start("a", 3, 7, GapReason.TRUNCATED)),
+        (Stored("a", 12, 11, 1), Span("a", 3, 9), Start("a", 3, 9, GapReason.TRUNCATED)),
         (Stored("a", 5, None, 8 * DAY), Span("a", 0, 9), Start("a", 5, 9, GapReason.SILENT)),
         (Stored("a", 9, None, 8 * DAY), Span("a", 0, 9), Start("a", 9)),
         (Stored("a", 5, 7, 1), Span("a", 0, 9), Start("a", 5, 7)),

@@ -351,7 +351,8 @@ async def test_a_resync_asked_at_any_step_of_a_whole_read_starts_it_over(step: i
     fill(database, 8)
     broker = FakeBroker(tuple(TOPICS))
     await run_until(pipeline(database, broker), lambda: quiet(database, broker))
-    line = pipeline(database, broker)
+    seen = Silent()
+    line = pipeline(database, broker, seen=seen)
     line.resync(Resync("first"))
     stop, ended = asyncio.Event(), asyncio.Event()
     running = asyncio.create_task(line.run(stop))
@@ -362,3 +363,6 @@ async def test_a_resync_asked_at_any_step_of_a_whole_read_starts_it_over(step: i
     check(database, broker)
     deletes = [json.loads(e.value or b"{}").get("op") for log in broker.log.values() for e in log]
     assert "d" not in deletes
+    ends = [keys["collections"] for event, keys in seen.lines if event == "whole read is done"]
+    assert ends[-1] == ["a", "b"]
+    assert [] not in ends, "a read that was started over has not ended"
