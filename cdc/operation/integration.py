@@ -42,8 +42,17 @@ def _row(seen: Any) -> Sequence[Any]:
 
 async def open_errors(connection: Connection) -> list[dict[str, Any]]:
     """What is open, by kind and place: how often, since when, and of how many objects."""
+    return await _shown(connection, "open_integration_errors")
+
+
+async def unknown_tombstones(connection: Connection) -> list[dict[str, Any]]:
+    """The same of a target's budget: what was deleted and never told before. Ordinary in small."""
+    return await _shown(connection, "unknown_tombstones")
+
+
+async def _shown(connection: Connection, statement: str) -> list[dict[str, Any]]:
     with translated("read integration errors"):
-        rows = await connection.fetch(query("open_integration_errors"))
+        rows = await connection.fetch(query(statement))
     return [
         dict(row)
         | {

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import orjson
 
 from cdc.building import control_connect, declared_topics, kafka_connection, postgres_target
-from cdc.operation.integration import open_errors
+from cdc.operation.integration import open_errors, unknown_tombstones
 from cdc.runtime.errors import LedgerError
 from cdc.runtime.kafka_admin import describe_topics
 from cdc.runtime.kafka_records import spans
@@ -42,6 +42,7 @@ class TargetState:
     dead_letters: int
     unassigned: int
     other_currency: int
+    tombstones: list[dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -71,7 +72,9 @@ async def status(settings: Settings) -> Status:
             for row in _consumer(settings, name, target, state, ends)
         ],
         "dead_letters": {"open": sum(each.dead_letters for each in told) if told else None},
-        "integration_errors": errors,
+        "integration_errors": None
+        if errors is None
+        else [*errors, *(row for each in told for row in each.tombstones)],
         "unassigned_transactions": sum(each.unassigned for each in told) if told else None,
         "other_currency_transactions": sum(each.other_currency for each in told) if told else None,
         "missing": sorted(found.problems),
@@ -143,6 +146,7 @@ async def _target(settings: Settings, name: str, target: TargetSettings) -> Targ
                 sum(row["count"] for row in letters),
                 await _count(connection, "count_unassigned") if takes else 0,
                 await _count(connection, "count_other_currency") if takes else 0,
+                await unknown_tombstones(connection) if "budget" in target.domains else [],
             )
 
 

@@ -31,6 +31,11 @@ class Spec:
         answer = answers.get(str(status)) or answers["default"]
         return dict(answer["content"]["application/json"]["schema"])
 
+    def fields(self, name: str) -> set[str]:
+        """The names of all that an object of this schema may hold."""
+        parts = self._parts(self._schemas[name])
+        return {field for part in parts for field in part.get("properties", {})}
+
     def faults(self, schema: Schema, value: Any) -> list[str]:
         """Everything about the value that the file does not allow, or does not know."""
         whole = {**schema, "components": {"schemas": self._schemas}}

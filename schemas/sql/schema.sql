@@ -834,17 +834,83 @@ CREATE INDEX balances_by_account ON budget.balances (book, source, account_id, a
 CREATE VIEW budget.budgets_live AS SELECT * FROM budget.budgets WHERE NOT deleted;
 CREATE VIEW budget.accounts_live AS SELECT * FROM budget.accounts WHERE NOT deleted;
 CREATE VIEW budget.category_groups_live AS SELECT * FROM budget.category_groups WHERE NOT deleted;
-CREATE VIEW budget.categories_live AS SELECT * FROM budget.categories WHERE NOT deleted;
+CREATE VIEW budget.categories_live AS
+SELECT
+    t.book, t.source, t.id, t.budget_id, t.category_group_id, t.name, t.hidden, t.internal,
+    t.original_category_group_id, t.note, t.month, t.currency, t.budgeted, t.activity, t.balance,
+    t.goal_type, t.goal_needs_whole_amount, t.goal_day, t.goal_cadence, t.goal_cadence_frequency,
+    t.goal_creation_month, t.goal_target, t.goal_target_month, t.goal_target_date,
+    t.goal_percentage_complete, t.goal_months_to_budget, t.goal_under_funded,
+    t.goal_overall_funded, t.goal_overall_left, t.goal_snoozed_at, t.details, t.deleted,
+    t.version, t.source_time, t.topic, t.partition, t."offset", t.applied_at,
+    g.name AS category_group_name
+FROM budget.categories AS t
+LEFT JOIN budget.category_groups AS g
+    ON g.book = t.book AND g.source = t.source AND g.id = t.category_group_id
+WHERE NOT t.deleted;
 CREATE VIEW budget.months_live AS SELECT * FROM budget.months WHERE NOT deleted;
 CREATE VIEW budget.month_categories_live AS
-    SELECT * FROM budget.month_categories WHERE NOT deleted;
+SELECT
+    t.book, t.source, t.id, t.budget_id, t.category_group_id, t.name, t.hidden, t.internal,
+    t.original_category_group_id, t.note, t.month, t.currency, t.budgeted, t.activity, t.balance,
+    t.goal_type, t.goal_needs_whole_amount, t.goal_day, t.goal_cadence, t.goal_cadence_frequency,
+    t.goal_creation_month, t.goal_target, t.goal_target_month, t.goal_target_date,
+    t.goal_percentage_complete, t.goal_months_to_budget, t.goal_under_funded,
+    t.goal_overall_funded, t.goal_overall_left, t.goal_snoozed_at, t.category_id, t.details,
+    t.deleted, t.version, t.source_time, t.topic, t.partition, t."offset", t.applied_at,
+    g.name AS category_group_name
+FROM budget.month_categories AS t
+LEFT JOIN budget.category_groups AS g
+    ON g.book = t.book AND g.source = t.source AND g.id = t.category_group_id
+WHERE NOT t.deleted;
 CREATE VIEW budget.payees_live AS SELECT * FROM budget.payees WHERE NOT deleted;
 CREATE VIEW budget.payee_locations_live AS SELECT * FROM budget.payee_locations WHERE NOT deleted;
-CREATE VIEW budget.transactions_live AS SELECT * FROM budget.transactions WHERE NOT deleted;
+CREATE VIEW budget.transactions_live AS
+SELECT
+    t.book, t.source, t.id, t.budget_id, t.amount, t.currency, t.memo, t.payee_id, t.category_id,
+    t.transfer_account_id, t.account_id, t.date, t.cleared, t.approved, t.flag_color, t.flag_name,
+    t.transfer_transaction_id, t.matched_transaction_id, t.import_id, t.import_payee_name,
+    t.import_payee_name_original, t.debt_transaction_type, t.subtransaction_ids,
+    coalesce(t.payee_name, p.name) AS payee_name, t.pending, t.pending_transaction_id,
+    t.unofficial_currency, t.authorized_date, t.authorized_datetime, t.datetime, t.name,
+    t.merchant_name, t.merchant_entity_id, t.original_description, t.category_primary,
+    t.category_detailed, t.category_confidence, t.category_version, t.payment_channel,
+    t.transaction_code, t.check_number, t.account_owner, t.location, t.payment_meta,
+    t.counterparties, t.details, t.transaction_hash, t.deleted, t.version, t.source_time, t.topic,
+    t.partition, t."offset", t.applied_at, a.name AS account_name,
+    CASE WHEN jsonb_typeof(t.subtransaction_ids) = 'array' AND t.subtransaction_ids <> '[]'
+        THEN 'Split' ELSE c.name END AS category_name
+FROM budget.transactions AS t
+LEFT JOIN budget.accounts AS a ON a.book = t.book AND a.source = t.source AND a.id = t.account_id
+LEFT JOIN budget.payees AS p ON p.book = t.book AND p.source = t.source AND p.id = t.payee_id
+LEFT JOIN budget.categories AS c
+    ON c.book = t.book AND c.source = t.source AND c.id = t.category_id
+WHERE NOT t.deleted;
 CREATE VIEW budget.scheduled_transactions_live AS
-    SELECT * FROM budget.scheduled_transactions WHERE NOT deleted;
+SELECT
+    t.book, t.source, t.id, t.budget_id, t.amount, t.currency, t.memo, t.payee_id, t.category_id,
+    t.transfer_account_id, t.account_id, t.date_first, t.date_next, t.frequency, t.flag_color,
+    t.flag_name, t.subtransaction_ids, t.details, t.deleted, t.version, t.source_time, t.topic,
+    t.partition, t."offset", t.applied_at, a.name AS account_name, p.name AS payee_name,
+    CASE WHEN jsonb_typeof(t.subtransaction_ids) = 'array' AND t.subtransaction_ids <> '[]'
+        THEN 'Split' ELSE c.name END AS category_name
+FROM budget.scheduled_transactions AS t
+LEFT JOIN budget.accounts AS a ON a.book = t.book AND a.source = t.source AND a.id = t.account_id
+LEFT JOIN budget.payees AS p ON p.book = t.book AND p.source = t.source AND p.id = t.payee_id
+LEFT JOIN budget.categories AS c
+    ON c.book = t.book AND c.source = t.source AND c.id = t.category_id
+WHERE NOT t.deleted;
 CREATE VIEW budget.scheduled_subtransactions_live AS
-    SELECT * FROM budget.scheduled_subtransactions WHERE NOT deleted;
+SELECT
+    t.book, t.source, t.id, t.budget_id, t.amount, t.currency, t.memo, t.payee_id, t.category_id,
+    t.transfer_account_id, t.scheduled_transaction_id, t.details, t.deleted, t.version,
+    t.source_time, t.topic, t.partition, t."offset", t.applied_at, p.name AS payee_name,
+    c.name AS category_name
+FROM budget.scheduled_subtransactions AS t
+LEFT JOIN budget.payees AS p ON p.book = t.book AND p.source = t.source AND p.id = t.payee_id
+LEFT JOIN budget.categories AS c
+    ON c.book = t.book AND c.source = t.source AND c.id = t.category_id
+WHERE NOT t.deleted;
 CREATE VIEW budget.money_movement_groups_live AS
     SELECT * FROM budget.money_movement_groups WHERE NOT deleted;
 CREATE VIEW budget.money_movements_live AS SELECT * FROM budget.money_movements WHERE NOT deleted;
@@ -853,13 +919,22 @@ CREATE VIEW budget.balances_live AS SELECT * FROM budget.balances WHERE NOT dele
 -- A line lives as long as its transaction does, and as long as a newer complete set names it. The
 -- two tables are filled from two topics in any order, so this is looked up, never kept.
 CREATE VIEW budget.subtransactions_live AS
-SELECT s.*
-FROM budget.subtransactions AS s
-WHERE NOT s.deleted AND NOT EXISTS (
-    SELECT FROM budget.transactions AS t
-    WHERE t.book = s.book AND t.source = s.source AND t.id = s.transaction_id
-        AND (t.deleted OR (t.version > s.version AND jsonb_typeof(t.subtransaction_ids) = 'array'
-            AND NOT t.subtransaction_ids ? s.id))
+SELECT
+    t.book, t.source, t.id, t.budget_id, t.amount, t.currency, t.memo, t.payee_id, t.category_id,
+    t.transfer_account_id, t.transaction_id, t.transfer_transaction_id, t.details, t.deleted,
+    t.version, t.source_time, t.topic, t.partition, t."offset", t.applied_at,
+    p.name AS payee_name, c.name AS category_name
+FROM budget.subtransactions AS t
+LEFT JOIN budget.payees AS p ON p.book = t.book AND p.source = t.source AND p.id = t.payee_id
+LEFT JOIN budget.categories AS c
+    ON c.book = t.book AND c.source = t.source AND c.id = t.category_id
+WHERE NOT t.deleted AND NOT EXISTS (
+    SELECT FROM budget.transactions AS whole
+    WHERE whole.book = t.book AND whole.source = t.source AND whole.id = t.transaction_id
+        AND (whole.deleted OR (
+            whole.version > t.version AND jsonb_typeof(whole.subtransaction_ids) = 'array'
+            AND NOT whole.subtransaction_ids ? t.id
+        ))
 );
 
 -- The same purchase seen by two feeds: (source, transaction_id) is the one that counts, the other
@@ -936,6 +1011,61 @@ WHERE NOT t.deleted
         WHERE m.state = 'confirmed' AND m.book = t.book
             AND m.other_source = t.source AND m.other_id = t.id
     );
+
+CREATE INDEX transactions_never_told ON budget.transactions (source)
+    WHERE deleted AND budget_id IS NULL;
+CREATE INDEX subtransactions_never_told ON budget.subtransactions (source)
+    WHERE deleted AND budget_id IS NULL;
+CREATE INDEX month_categories_never_told ON budget.month_categories (source)
+    WHERE deleted AND budget_id IS NULL;
+
+-- Objects that a source told to be deleted and never told before: made and deleted between two
+-- looks at it, mostly. An object that is told after all is in here no more.
+CREATE VIEW budget.unknown_tombstones AS
+SELECT 'budget.budgets' AS entity, book, source, id, source_time AS told_at, applied_at
+FROM budget.budgets WHERE deleted AND kind IS NULL
+UNION ALL
+SELECT 'budget.accounts', book, source, id, source_time, applied_at
+FROM budget.accounts WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.category_groups', book, source, id, source_time, applied_at
+FROM budget.category_groups WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.categories', book, source, id, source_time, applied_at
+FROM budget.categories WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.months', book, source, id, source_time, applied_at
+FROM budget.months WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.month_categories', book, source, id, source_time, applied_at
+FROM budget.month_categories WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.payees', book, source, id, source_time, applied_at
+FROM budget.payees WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.payee_locations', book, source, id, source_time, applied_at
+FROM budget.payee_locations WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.transactions', book, source, id, source_time, applied_at
+FROM budget.transactions WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.subtransactions', book, source, id, source_time, applied_at
+FROM budget.subtransactions WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.scheduled_transactions', book, source, id, source_time, applied_at
+FROM budget.scheduled_transactions WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.scheduled_subtransactions', book, source, id, source_time, applied_at
+FROM budget.scheduled_subtransactions WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.money_movement_groups', book, source, id, source_time, applied_at
+FROM budget.money_movement_groups WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.money_movements', book, source, id, source_time, applied_at
+FROM budget.money_movements WHERE deleted AND budget_id IS NULL
+UNION ALL
+SELECT 'budget.balances', book, source, id, source_time, applied_at
+FROM budget.balances WHERE deleted AND budget_id IS NULL;
 
 -- Which days of an account's history have been fetched; rows of an account never overlap.
 -- fetched: asked for, and transactions of them were told. not_available: the bank gives no more.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cdc.operation.integration import unknown_tombstones
 from cdc.runtime.errors import Unavailable
 from cdc.runtime.kafka_admin import TopicWish, create_topics
 from cdc.runtime.kafka_records import spans
@@ -127,6 +128,34 @@ async def _splits_add_up(world: World) -> None:
         " ON s.book = t.book AND s.source = t.source AND s.transaction_id = t.id"
         " GROUP BY t.id, t.amount HAVING sum(s.amount) <> t.amount"
     )
+
+
+async def test_a_tombstone_of_an_unknown_id_is_shown_and_stops_nothing(world: World) -> None:
+    """Made and deleted between two polls: YNAB tells its end, never its content."""
+    async with ynab_world() as it:
+        done: dict[str, int] = {}
+        plan = it.sim.plan()
+        split = plan.add_transaction("Visa", -3_000, lines=[{"amount": -1_000}, {"amount": -2_000}])
+        known = plan.add_transaction("Visa", -3_000)
+        await it.settled()
+        await carry_over(it.followed, world, done)
+        plan.edit_transaction(split, lines=[{"amount": -3_000}])
+        plan.delete_transaction(known)
+        plan.delete_category("Hobbies")
+        await it.settled()
+        await carry_over(it.followed, world, done)
+        assert await unknown_tombstones(world.database) == []
+        gone = plan.add_transaction("Visa", -4_000, category="Pets")
+        plan.delete_transaction(gone)
+        plan.add_transaction("Visa", -5_000, category="Pets")
+        await it.settled()
+        await carry_over(it.followed, world, done)
+        await check(it.followed, world)
+        (shown,) = await unknown_tombstones(world.database)
+        assert (shown["source"], shown["endpoint"]) == ("fake", "budget.transactions")
+        assert (shown["category"], shown["objects"]) == ("unknown_tombstone", 1)
+        assert await world.one("SELECT id FROM budget.unknown_tombstones") == gone
+        assert it.integration.open == set()
 
 
 async def test_plaid_in_the_tables(world: World) -> None:

@@ -5,6 +5,7 @@ from cdc.operation.integration import open_errors, store
 from cdc.runtime.errors import BadAnswer, LedgerError, Unavailable
 from cdc.runtime.postgres import PostgresTarget, session
 from consumers.migrate import migrate
+from tests.e2e.company import Company
 
 HTML = BadAnswer("the answer is text/html, not JSON", category="not_json", operation="GET /plans")
 SPLIT = Kind("plan", "transactions", "split_sum", "t1")
@@ -62,3 +63,19 @@ async def test_what_could_not_be_stored_is_stored_later(database: str) -> None:
         await store(connection, "household", errors)
         (found,) = await open_errors(connection)
         assert (found["count"], found["source"]) == (2, "household")
+
+
+async def test_a_tombstone_of_an_unknown_id_is_in_the_status_until_it_is_told(
+    company: Company,
+) -> None:
+    async with session(PostgresTarget(dsn=company.database).connect) as connection:
+        await migrate(connection)
+        await connection.execute(
+            "INSERT INTO budget.payees (book, source, id, deleted) VALUES ('b', 'ynab', 'p', true)"
+        )
+        (shown,) = (await company.status())["integration_errors"]
+        assert (shown["category"], shown["endpoint"]) == ("unknown_tombstone", "budget.payees")
+        await connection.execute(
+            "UPDATE budget.payees SET budget_id = 'p1', name = 'Pets', deleted = false"
+        )
+        assert (await company.status())["integration_errors"] == []
