@@ -130,6 +130,8 @@ class FakeSource:
         asked = self.asked
         await self._step()
         waiting = self.database.history[self._index :]
+        if not waiting and self._cuts.random() < CUT_CHANCE:
+            self.database.now += 1  # as an idle replica set's clock does every 10 s
         entries = waiting[: self._reply_length()]
         full = len(entries) >= self.reply_events
         cut = len(entries) < len(waiting)
@@ -165,8 +167,6 @@ class FakeSource:
 
     async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
         await self._step()
-        if self._cuts.random() < 0.5:
-            self.database.now += 1  # as an idle replica set's clock does every 10 s
         ids = sorted(self.database.state(collection))
         ids = [each for each in ids if start is None or each > start]
         chosen, at = ids[: self.reply_events], self.database.now
