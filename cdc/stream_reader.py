@@ -182,7 +182,7 @@ class StreamReader:
     def _noticed(self, notice: Notice) -> None:
         """A dropped collection is an empty one; the person who dropped it allowed the deletes."""
         for collection in notice.collections:
-            self.begin(collection, notice.reason, deletes_allowed=True)
+            self.begin(collection, notice.reason, deletes_allowed=notice.deletes_allowed)
 
     async def _take(self, changes: Sequence[Change]) -> None:
         kept = self.whole.observe(changes)

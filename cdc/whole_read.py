@@ -220,8 +220,9 @@ class WholeRead:
         if pending.void:  # its rows stand on the topics: the new pages must lie above them
             changed["floor"] = max(read.floor, page.at)
         elif pending.look_up is None:
+            first = page.at if page.since is None else page.since
             changed |= {
-                "first_at": page.at if read.first_at < 0 else min(read.first_at, page.at),
+                "first_at": first if read.first_at < 0 else min(read.first_at, first),
                 "next": page.next,
                 "paged": page.next is None,
                 "rows": read.rows + rows,

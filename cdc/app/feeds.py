@@ -8,7 +8,7 @@ from cdc.building import control_connect, partitions
 from cdc.integration import IntegrationErrors, Kind
 from cdc.mapping.api_normaliser import ApiNormaliser
 from cdc.mapping.api_tables import Table
-from cdc.quota import HourlyQuota
+from cdc.quota import HourlyQuota, Quota
 from cdc.settings import PlaidSettings, YnabSettings
 from cdc.sources import plaid_tables, ynab_tables
 from cdc.sources.plaid import Login, PlaidSource
@@ -32,23 +32,43 @@ class YnabTold(Told):
         self._integration.read_whole(plan_id)
 
 
-def ynab(
-    process: Process, name: str, settings: YnabSettings, integration: IntegrationErrors
-) -> tuple[YnabSource, ApiNormaliser]:
-    """Raises ``SettingsError`` without a database: the token's quota is kept there."""
-    token = settings.token.get_secret_value()
-    quota = HourlyQuota(token, control_connect(process.settings), now=time.time)
+def ynab_source(
+    name: str, settings: YnabSettings, quota: Quota, told: Told | None = None
+) -> YnabSource:
+    """As configured; ``quota``: of its token."""
     since = settings.since_date
-
-    source = YnabSource(
+    token = settings.token.get_secret_value()
+    return YnabSource(
         name,
         YnabApi(token, quota, now=time.time, base_url=settings.base_url),
         now=time.time,
         plans=settings.plans,
         since_date=SINCE_DATE if since is None else date.fromisoformat(since),
         poll_seconds=settings.poll_seconds,
-        told=YnabTold(integration),
+        told=told,
     )
+
+
+def plaid_api(settings: PlaidSettings) -> PlaidApi:
+    """The API with the keys that are configured."""
+    return PlaidApi(
+        settings.client_id.get_secret_value(),
+        settings.secret.get_secret_value(),
+        [each.access_token.get_secret_value() for each in settings.items],
+        now=time.time,
+        base_url=settings.base_url,
+        days_requested=settings.days_requested,
+    )
+
+
+def ynab(
+    process: Process, name: str, settings: YnabSettings, integration: IntegrationErrors
+) -> tuple[YnabSource, ApiNormaliser]:
+    """Raises ``SettingsError`` without a database: the token's quota is kept there."""
+    quota = HourlyQuota(
+        settings.token.get_secret_value(), control_connect(process.settings), now=time.time
+    )
+    source = ynab_source(name, settings, quota, YnabTold(integration))
     process.metrics.api_quota.labels(name).set_function(lambda: source.quota_left)
     return source, _normaliser(process, name, settings.book, source, ynab_tables.TABLES)
 
@@ -57,19 +77,10 @@ def plaid(
     process: Process, name: str, settings: PlaidSettings
 ) -> tuple[PlaidSource, ApiNormaliser]:
     """One stream an item."""
-    logins = [Login(each.name, each.access_token.get_secret_value()) for each in settings.items]
-    api = PlaidApi(
-        settings.client_id.get_secret_value(),
-        settings.secret.get_secret_value(),
-        [login.access_token for login in logins],
-        now=time.time,
-        base_url=settings.base_url,
-        days_requested=settings.days_requested,
-    )
     source = PlaidSource(
         name,
-        api,
-        logins,
+        plaid_api(settings),
+        [Login(each.name, each.access_token.get_secret_value()) for each in settings.items],
         now=time.time,
         poll_seconds=settings.poll_seconds,
         accounts_seconds=settings.accounts_seconds,

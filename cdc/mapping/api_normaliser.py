@@ -17,7 +17,7 @@ from cdc.mapping.normaliser import Normalised
 from cdc.mapping.refusal import Refusal
 from cdc.mapping.values import Totals
 from cdc.mapping.writer import Origin, Stamp, Writer
-from cdc.sources.polled import CONTEXT
+from cdc.sources.polled_objects import CONTEXT
 from cdc.sources.protocol import Change
 from schemas.entities import ENTITIES
 from schemas.envelope import Event, decode_key

@@ -11,7 +11,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from cdc.sources.polled import CONTEXT
+from cdc.sources.polled_objects import CONTEXT
 from cdc.sources.protocol import Document
 from schemas.entities import Entity, Kind
 from schemas.money import plain
@@ -48,9 +48,11 @@ def day(value: Any, _: Document) -> str:
     if type(value) is not str or len(value) != 10:
         raise Wrong("not a date")
     try:
-        date.fromisoformat(value)
+        found = date.fromisoformat(value).isoformat()
     except ValueError:
         raise Wrong("not a date") from None
+    if found != value:  # days of weeks are written otherwise, as long
+        raise Wrong("not a date")
     return value
 
 
@@ -85,7 +87,7 @@ def turned(value: Any, document: Document) -> str:
 
 
 def as_json(value: Any, document: Document) -> Any:
-    """Any value; fractions as text, and no NUL, which Postgres cannot hold."""
+    """Any value; fractions and very large numbers as text; no NUL: Postgres cannot hold it."""
     kind = type(value)
     if kind is str:
         return value.replace("\0", "\ufffd") if "\0" in value else value
@@ -96,7 +98,8 @@ def as_json(value: Any, document: Document) -> Any:
         }
     if kind is list:
         return [as_json(item, document) for item in value]
-    return str(value) if kind is Decimal else value
+    too_long = kind is int and not -INT64 <= value < INT64
+    return str(value) if kind is Decimal or too_long else value
 
 
 PLAINLY: Mapping[Kind, Convert] = {
@@ -222,6 +225,8 @@ class Reader:
                     raise Wrong("missing")
         except Wrong as error:
             raise Misfit(key, str(error)) from None
+        except RecursionError:
+            raise Misfit(key, "is nested too deep") from None
         news: list[tuple[str, str]] = []
         for name, words in self.table.known.items():
             if columns[name] is not None and columns[name] not in words:
@@ -240,8 +245,11 @@ class Reader:
                 continue
             if key not in self.table.detailed:
                 news.append(("details", key))
-            if document[key] is not None:
-                details[key] = as_json(document[key], document)
+            try:
+                if document[key] is not None:
+                    details[key] = as_json(document[key], document)
+            except RecursionError:
+                raise Misfit(key, "is nested too deep") from None
         return details or None
 
 

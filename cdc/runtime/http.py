@@ -34,13 +34,22 @@ Json = Any
 RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
 ERROR_BYTES_MAX = 64 * 1024
 """An error's body is read so far, for its words."""
-DETAIL_CHARS_MAX = 300
+MESSAGE_CHARS_MAX = 400
 HIDDEN = "***"
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+_NUL = rb"\u0000"
+_ESCAPES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a whole character
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
 _TOKEN_FORMS = re.compile(r"access-[a-z]+-[0-9a-fA-F-]{8,}|(?<=[Bb]earer )\S+")
 
 UNTYPED: msgspec.json.Decoder[Json] = msgspec.json.Decoder(float_hook=Decimal)
 """Any JSON value, exactly."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+"""What decoding may raise: not JSON or of another shape, not UTF-8, nested too deep, a number that
+no decimal can hold. What is kept undecoded (``msgspec.Raw``) may hold all but the first still."""
 
 
 def exact_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
@@ -179,7 +188,7 @@ class HttpClient:
         return result
 
     def _hide(self, error: LedgerError, operation: str) -> None:
-        error.message = self._redact(error.message)
+        error.message = self._redact(error.message)[:MESSAGE_CHARS_MAX]  # a cut token is not known
         error.args = (error.message,)
         error.operation = self._redact(error.operation or operation)
         error.subject = error.subject or self.host
@@ -225,7 +234,7 @@ class HttpClient:
                 break
         try:
             error = UNTYPED.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             error = None
         wait = retry_after_seconds(response.headers.get("retry-after"), self._now())
         answer = Answer(response.status_code, response.headers, error, wait)
@@ -240,7 +249,14 @@ def _decoded(body: bytearray, content_type: str, decoder: "msgspec.json.Decoder[
         kind = content_type.partition(";")[0].strip()[:40] or "no content type"
         raise BadAnswer(f"the answer is {kind}, not JSON", category="not_json")
     try:
-        return decoder.decode(body)
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            if not _blot_half_characters(body):
+                raise
+            return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise BadAnswer(f"unexpected shape: {error}", category="shape") from error
     except UnicodeDecodeError as error:
@@ -251,6 +267,20 @@ def _decoded(body: bytearray, content_type: str, decoder: "msgspec.json.Decoder[
         raise BadAnswer(message, category="truncated" if cut else "not_json") from error
     except RecursionError as error:
         raise BadAnswer("the JSON is nested too deep", category="not_json") from error
+    except ArithmeticError as error:
+        raise BadAnswer("a number that no decimal can hold", category="shape") from error
+
+
+def _blot_half_characters(body: bytearray) -> bool:
+    """Replaces escaped halves of characters by NUL, in place; whether there were any.
+
+    Servers cut texts in the middle of an emoji and send what is left (``"\\ud83d"``). Decoders
+    refuse all of such a body for it, and no database holds it: it is treated as NUL is.
+    """
+    lone = [found.start() for found in _ESCAPES.finditer(body) if found[1] is not None]
+    for start in lone:
+        body[start : start + len(_NUL)] = _NUL
+    return bool(lone)
 
 
 def explain_status(answer: Answer) -> LedgerError:
@@ -297,8 +327,8 @@ class Redactor:
 
 
 def detail(text: Json) -> str:
-    """An error's words as a server gave them: one line, of bounded length."""
-    return " ".join(str(text).split())[:DETAIL_CHARS_MAX] if text else ""
+    """An error's words as a server gave them, in one line. Its end is cut behind the redaction."""
+    return " ".join(str(text).replace("\0", "\ufffd").split()) if text else ""
 
 
 def _tls() -> ssl.SSLContext:

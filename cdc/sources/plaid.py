@@ -7,19 +7,15 @@ go on from, but nothing of what has gone. An item that needs a login stops alone
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cdc.runtime.errors import SettingsError
 from cdc.sources.plaid_api import PlaidApi
-from cdc.sources.plaid_item import RESOURCES, Changed, ItemDelta, PlaidItem
-from cdc.sources.polled import (
-    CHANGES_TOGETHER,
-    CONTEXT,
-    NO_ID,
-    HeldRead,
-    Load,
-    PolledStream,
-)
+from cdc.sources.plaid_item import RESOURCES, HistoryToCome, ItemDelta, PlaidItem
+from cdc.sources.polled import HeldRead, Load, PolledStream
+from cdc.sources.polled_objects import CONTEXT, NO_ID, change_of
+from cdc.sources.polled_source import PolledSource, in_runs
 from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream, Told, Window
 
 POLL_SECONDS = 300.0
@@ -38,8 +34,8 @@ class Login:
         return f"Login({self.name!r}, ***)"
 
 
-class PlaidSource:
-    """See ``protocol.Source``. ``now``: seconds since 1970. ``pause`` waits."""
+class PlaidSource(PolledSource[dict[str, Any]]):
+    """See ``protocol.Source``."""
 
     connector = "plaid"
 
@@ -54,20 +50,16 @@ class PlaidSource:
         accounts_seconds: float = ACCOUNTS_SECONDS,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.name = name
+        super().__init__(name, now=now, poll_seconds=poll_seconds, pause=pause)
         self._api = api
-        self._now = now
-        self._poll_seconds = poll_seconds
-        self._pause = pause
         self._items: dict[str, PlaidItem] = {}
-        self._places: dict[str, PolledStream] = {}
         for login in logins:
             _check_name(login.name, self._items)
             self._items[login.name] = PlaidItem(
                 api, login.name, login.access_token, now=now, accounts_seconds=accounts_seconds
             )
             stream = Stream(login.name, tuple(f"{login.name}/{each}" for each in RESOURCES))
-            self._places[login.name] = PolledStream(stream, now)
+            self._places[login.name] = PolledStream(stream, now, self._room)
 
     async def open(self) -> tuple[Stream, ...]:
         return tuple(place.stream for place in self._places.values())
@@ -78,8 +70,12 @@ class PlaidSource:
         if after is not None:
             item.stand(after.token)
             return place.place(after)
+        await place.room.enter(place)
         async with place.lock:
-            held, token = await self._read_whole(stream.name)
+            try:
+                held, token = await self._newly_held(place)
+            except HistoryToCome:  # what there is comes as changes; pages, when it is complete
+                return place.stand(item.from_the_beginning(), place.next_round()[0], -1)
             return place.stand(token, held.at, -1)
 
     async def changes(self, stream: Stream, *, wait_seconds: float) -> AsyncIterator[Item]:
@@ -97,50 +93,23 @@ class PlaidSource:
             place.polled_at = self._now()
             place.due_at = place.polled_at + self._poll_seconds
         ordinal = -1
-        for changes in self._given_out(stream.name, delta, position):
+        for changes in in_runs(self._changes_of(stream.name, delta, position)):
             ordinal = changes[-1].ordinal
             yield changes
         item.stand(delta.token)
         yield place.stand(delta.token, position, ordinal)
 
-    def _given_out(self, name: str, delta: ItemDelta, position: int) -> Iterator[list[Change]]:
-        """A delta's changes in small runs; each is decoded when its turn comes."""
-        run: list[Change] = []
-        for ordinal, changed in enumerate(delta.changes):
-            run.append(self._change(name, changed, position, ordinal))
-            if len(run) == CHANGES_TOGETHER:
-                yield run
-                run = []
-        if run:
-            yield run
-
-    def _change(self, name: str, changed: Changed, position: int, ordinal: int) -> Change:
-        item, gone = self._items[name], changed.op == "d"
-        return Change(
-            f"{name}/{changed.resource}",
-            changed.op,
-            changed.id or None,
-            {CONTEXT: item.context} if gone else None,
-            None if gone else item.document(changed.resource, (changed.id, changed.raw)),
-            position,
-            ordinal,
-            int(self._now() * 1000),
-            None if changed.id else NO_ID,
-        )
-
-    async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
-        place = self._places[stream.name]
-        async with place.lock:
-            held = place.held
-            if held is None or not held.serves(collection, start):
-                held, _ = await self._read_whole(stream.name)
-            return held.page(collection, start, rows_max, self._now())
-
-    async def look_up(self, stream: Stream, collection: str, ids: Sequence[str]) -> Page:
-        place = self._places[stream.name]
-        async with place.lock:
-            held, _ = await self._read_whole(stream.name)
-            return held.look_up(collection, ids)
+    def _changes_of(self, name: str, delta: ItemDelta, position: int) -> Iterator[Change]:
+        item, time_ms = self._items[name], int(self._now() * 1000)
+        for each in delta.changes:
+            collection, row = f"{name}/{each.resource}", (each.id, each.raw)
+            if each.op == "d":
+                before, fault = {CONTEXT: item.context}, None if each.id else NO_ID
+                row_id = each.id or None
+                yield Change(collection, "d", row_id, before, None, position, 0, time_ms, fault)
+            else:
+                load = partial(item.document, each.resource)
+                yield change_of(collection, each.op, row, load, position, 0, time_ms)
 
     async def window(
         self, stream: Stream, collection: str, window: Window
@@ -165,31 +134,15 @@ class PlaidSource:
         item = self._items[name]
         return lambda collection, row: item.document(collection.rpartition("/")[2], row)
 
-    async def _read_whole(self, name: str) -> tuple[HeldRead, dict[str, Any]]:
-        place, item = self._places[name], self._items[name]
+    async def _read_whole(self, place: PolledStream) -> tuple[HeldRead, dict[str, Any]]:
+        name = place.stream.name
         at, asked = place.next_round()
-        rows, token = await item.whole()
+        rows, token = await self._items[name].whole()
         held = {f"{name}/{resource}": found for resource, found in rows.items()}
         return place.hold(held, self._loader(name), at, asked), token
 
-    async def total(self, stream: Stream, collection: str) -> int | None:
-        held = self._places[stream.name].held
-        return None if held is None else held.total(collection)
-
-    async def history_seconds(self) -> None:
-        """Nobody tells how long deltas are remembered."""
-
     async def close(self) -> None:
         await self._api.close()
-
-    @property
-    def stream_names(self) -> tuple[str, ...]:
-        """Of every item that is followed, once the source is open."""
-        return tuple(self._places)
-
-    def polled_at(self, stream: Stream) -> float | None:
-        """When an item last answered a poll, in seconds since 1970."""
-        return self._places[stream.name].polled_at
 
 
 def _check_name(name: str, known: dict[str, PlaidItem]) -> None:

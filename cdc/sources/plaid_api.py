@@ -6,11 +6,11 @@ are told apart by ``error_code``, never by the HTTP status.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import httpx
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from cdc.runtime.errors import Gap, LedgerError, Rejected, Unavailable, Unfit
 from cdc.runtime.http import Answer, HttpClient, detail, exact_decoder
@@ -50,17 +50,12 @@ class Mutated(Rejected):
     """The data has changed between two pages: the loop begins again."""
 
 
-class Removed(Struct):
-    transaction_id: str
-    account_id: str | None = None
-
-
 class SyncPage(Struct):
     """One page of an update. Objects undecoded."""
 
     added: list[Raw]
     modified: list[Raw]
-    removed: list[Removed]
+    removed: list[Raw]
     has_more: bool
     next_cursor: str | None = None
     transactions_update_status: str | None = None
@@ -70,11 +65,37 @@ class Accounts(Struct):
     accounts: list[Raw]
 
 
-class ItemAnswer(Struct):
-    """``status.transactions`` tells *no change* from *bank down*."""
+class ItemError(Struct):
+    error_code: str | None = None
+    error_code_reason: str | None = None
 
-    item: dict[str, Any]
-    status: dict[str, Any] | None = None
+
+class ItemBody(Struct):
+    """What is only kept is checked with the item's row."""
+
+    item_id: Annotated[str, Meta(min_length=1)]
+    error: ItemError | None = None
+    institution_id: Any = None
+    institution_name: Any = None
+    consent_expiration_time: Any = None
+    update_type: Any = None
+    billed_products: Any = None
+
+
+class Updates(Struct):
+    last_successful_update: Any = None
+    last_failed_update: Any = None
+
+
+class ItemStatus(Struct):
+    """``transactions`` tells *no change* from *bank down*."""
+
+    transactions: Updates | None = None
+
+
+class ItemAnswer(Struct):
+    item: ItemBody
+    status: ItemStatus | None = None
 
 
 class TransactionsPage(Struct):
@@ -93,14 +114,13 @@ _TRANSACTIONS = exact_decoder(TransactionsPage)
 def explain(answer: Answer) -> LedgerError | None:
     """What Plaid means by an error."""
     body = answer.error if isinstance(answer.error, dict) else {}
-    kind, code = str(body.get("error_type", "")), str(body.get("error_code", ""))
+    kind, code = detail(body.get("error_type")), detail(body.get("error_code"))
     if not code:
         return None
-    reason = str(body.get("error_code_reason") or "")
-    request = f" (request {body['request_id']})" if body.get("request_id") else ""
-    message = (
-        f"{code}{f' {reason}' if reason else ''}: {detail(body.get('error_message'))}{request}"
-    )
+    reason = detail(body.get("error_code_reason"))
+    request = f" (request {detail(body['request_id'])})" if body.get("request_id") else ""
+    words = detail(body.get("error_message"))
+    message = f"{code}{f' {reason}' if reason else ''}{request}: {words}"
     if code == MUTATION:
         return Mutated(message, status=answer.status, code=code)
     if kind == "RATE_LIMIT_EXCEEDED":

@@ -18,10 +18,18 @@ import orjson
 from msgspec import Raw, Struct
 
 from cdc.runtime.errors import BadAnswer, Gap, LedgerError, Unavailable
-from cdc.runtime.http import UNTYPED
-from cdc.sources.plaid_api import Mutated, NeedsAction, PlaidApi, SyncPage
+from cdc.sources.plaid_api import ItemError, Mutated, NeedsAction, PlaidApi, SyncPage, Updates
 from cdc.sources.plaid_window import read_window
-from cdc.sources.polled import CONTEXT, HeldRow, exact
+from cdc.sources.polled import by_id
+from cdc.sources.polled_objects import (
+    CONTEXT,
+    HeldRow,
+    Unreadable,
+    exact,
+    head_of,
+    object_of,
+    usable_id,
+)
 from cdc.sources.protocol import Document, Told, Window
 
 RESOURCES = ("items", "accounts", "transactions")
@@ -36,6 +44,10 @@ HISTORY_TO_COME = ("NOT_READY", "INITIAL_UPDATE_COMPLETE")
 HISTORY_SECONDS = 60.0
 
 Token = dict[str, Any]
+
+
+class HistoryToCome(Unavailable):
+    """Plaid itself has not read the bank's history yet."""
 
 
 class ItemContext(NamedTuple):
@@ -74,16 +86,17 @@ class Update:
         self.status = page.transactions_update_status
         for op, raws in (("c", page.added), ("u", page.modified)):
             for raw in raws:
-                try:
-                    key = _HEAD.decode(raw).transaction_id
-                except msgspec.ValidationError:
-                    self.unusable.append(Changed("transactions", op, "", raw))
-                    continue
-                self._put(Changed("transactions", op, key, raw))
-        for gone in page.removed:
-            self._put(Changed("transactions", "d", gone.transaction_id, None))
+                self._put(op, raw)
+        for raw in page.removed:
+            self._put("d", raw)
 
-    def _put(self, change: Changed) -> None:
+    def _put(self, op: str, raw: Raw) -> None:
+        head = head_of(_HEAD, raw)
+        key = "" if head is None else usable_id(head.transaction_id)
+        change = Changed("transactions", op, key, None if op == "d" else raw)
+        if not key:
+            self.unusable.append(change)
+            return
         self.transactions.pop(change.id, None)  # the newest comes last
         self.transactions[change.id] = change
 
@@ -128,6 +141,15 @@ class PlaidItem:
         """The stream stands at this token."""
         self._balances = dict(token.get("balances", {}))
         self._take_context(token.get("item", {}))
+
+    def check_history(self) -> None:
+        """Raises ``HistoryToCome`` while Plaid tells no more than a part of what there is."""
+        if self._history_status in HISTORY_TO_COME:
+            raise HistoryToCome(
+                "Plaid is still reading the bank's history",
+                retry_after_seconds=HISTORY_SECONDS,
+                subject=self.name,
+            )
 
     async def delta(self, token: Token) -> ItemDelta:
         """What is different since the token. A login that is needed is told once, then raised."""
@@ -183,7 +205,12 @@ class PlaidItem:
             for key, account in accounts.items()
             if digests[key] != known.get(key)
         ]
-        changes += [Changed("accounts", "d", key, None) for key in known if key not in digests]
+        met = {change.id for change in unusable}
+        for key in known.keys() - digests.keys():
+            if key in met or "" in met:  # it may be the one that cannot be read
+                digests[key] = known[key]
+            else:
+                changes.append(Changed("accounts", "d", key, None))
         changes += unusable
         balances, rows = self._balance_changes(accounts, token.get("balances", {}))
         changes += rows
@@ -210,38 +237,51 @@ class PlaidItem:
         return balances, changes
 
     async def _accounts(self) -> tuple[dict[str, Document], list[Changed]]:
+        """Those that can be read, by id, and the others."""
         accounts: dict[str, Document] = {}
         unusable: list[Changed] = []
         for raw in await self._api.accounts(self._access_token):
+            head = head_of(_ACCOUNT, raw)
+            key = "" if head is None else usable_id(head.account_id)
             try:
-                key = _ACCOUNT.decode(raw).account_id
-            except msgspec.ValidationError:
-                unusable.append(Changed("accounts", "u", "", raw))
-                continue
-            accounts[key] = self.document("accounts", (key, raw))
+                account = self.document("accounts", (key, raw))
+                _digest(account)
+            except Unreadable:
+                unusable.append(Changed("accounts", "u", key, raw))
+            else:
+                if key:
+                    accounts[key] = account
+                else:
+                    unusable.append(Changed("accounts", "u", "", raw))
         return accounts, unusable
 
     async def _item_document(self, need: NeedsAction | None = None) -> Document:
         """The item's row. Without ``need`` its state is what Plaid says of it."""
         answer = await self._api.item(self._access_token)
-        item, status = answer.item, (answer.status or {}).get("transactions") or {}
-        error = item.get("error") or {}
-        code = need.code if need else error.get("error_code")
+        item, error = answer.item, answer.item.error or ItemError()
+        updates = (answer.status and answer.status.transactions) or Updates()
+        code = need.code if need else error.error_code
         document = {
-            "item_id": item.get("item_id"),
+            "item_id": item.item_id,
             "name": self.name,
-            "institution_id": item.get("institution_id"),
-            "institution_name": item.get("institution_name"),
-            "consent_expiration_time": item.get("consent_expiration_time"),
-            "update_type": item.get("update_type"),
-            "billed_products": item.get("billed_products"),
-            "last_successful_update": status.get("last_successful_update"),
-            "last_failed_update": status.get("last_failed_update"),
+            "institution_id": item.institution_id,
+            "institution_name": item.institution_name,
+            "consent_expiration_time": item.consent_expiration_time,
+            "update_type": item.update_type,
+            "billed_products": item.billed_products,
+            "last_successful_update": updates.last_successful_update,
+            "last_failed_update": updates.last_failed_update,
             "status": _status(code),
-            "status_reason": (need.reason if need else error.get("error_code_reason")) or code,
+            "status_reason": (need.reason if need else error.error_code_reason) or code,
         }
         self._take_context(document)
-        return document
+        try:
+            plain: Document = exact(document)
+        except Unreadable as problem:
+            raise BadAnswer(
+                f"unexpected shape: {problem}", category="shape", operation="POST /item/get"
+            ) from problem
+        return plain
 
     def _take_context(self, item: Document) -> None:
         self.context = ItemContext(item.get("item_id") or self.name)
@@ -257,16 +297,25 @@ class PlaidItem:
             raise error
         return ItemDelta([_item_change(document)], token | {"item": document})
 
+    def from_the_beginning(self) -> Token:
+        """The token whose delta tells all there is."""
+        return {"balances": self._balances}
+
     async def whole(self) -> tuple[dict[str, list[HeldRow]], Token]:
-        """The item as it stands; rows by resource, sorted by id, and the token to go on from."""
+        """The item as it stands; rows by resource, by id, and the token to go on from.
+
+        Raises ``HistoryToCome``.
+        """
+        self.check_history()
         update = await self._update(None)
+        self.check_history()
         document = await self._item_document()
         accounts, unusable = await self._accounts()
         live = [change for change in update.transactions.values() if change.op != "d"]
         rows: dict[str, list[HeldRow]] = {
             "items": [(self.context.id, document)],
-            "accounts": [*_rows(unusable), *sorted(accounts.items())],
-            "transactions": _rows([*live, *update.unusable]),
+            "accounts": by_id([*_held(unusable), *accounts.items()]),
+            "transactions": by_id(_held([*live, *update.unusable])),
         }
         token: Token = {
             "item": document,
@@ -276,25 +325,19 @@ class PlaidItem:
         return rows, token | ({"cursor": update.cursor} if update.cursor else {})
 
     async def window(self, window: Window) -> tuple[list[HeldRow], dict[str, Told]]:
-        """Raises ``Unavailable`` while Plaid itself has not read the bank's history yet."""
-        if self._history_status in HISTORY_TO_COME:
-            raise Unavailable(
-                "Plaid is still reading the bank's history",
-                retry_after_seconds=HISTORY_SECONDS,
-                subject=self.name,
-            )
+        """Raises ``HistoryToCome``."""
+        self.check_history()
         return await read_window(self._api, self._access_token, window)
 
     def document(self, resource: str, row: HeldRow) -> Document:
-        """An object decoded, with the item it belongs to."""
-        found = UNTYPED.decode(row[1]) if isinstance(row[1], Raw) else row[1]
-        document = dict(found) if isinstance(found, dict) else {}
+        """An object decoded, with the item it belongs to; raises ``Unreadable``."""
+        document = object_of(row[1]) if isinstance(row[1], Raw) else dict(row[1])
         document[CONTEXT] = self.context
         return document
 
 
-def _rows(changes: list[Changed]) -> list[HeldRow]:
-    return sorted(((change.id, change.raw) for change in changes), key=lambda row: row[0])
+def _held(changes: list[Changed]) -> list[HeldRow]:
+    return [(change.id, change.raw) for change in changes]
 
 
 def _item_change(document: Document) -> Changed:

@@ -7,7 +7,7 @@ from msgspec import Raw, Struct
 
 from cdc.runtime.errors import Unavailable
 from cdc.sources.plaid_api import PlaidApi
-from cdc.sources.polled import HeldRow
+from cdc.sources.polled_objects import HeldRow, head_of, usable_id
 from cdc.sources.protocol import Told, Window
 
 TRIES_MAX = 3
@@ -35,12 +35,11 @@ async def read_window(
         rows: dict[str, tuple[_Head, Raw]] = {}
         unusable: list[HeldRow] = []
         for raw in raws:
-            try:
-                head = _HEAD.decode(raw)
-            except msgspec.ValidationError:
+            head = head_of(_HEAD, raw)
+            if head is None or not usable_id(head.transaction_id):
                 unusable.append(("", raw))
-                continue
-            rows[head.transaction_id] = (head, raw)
+            else:
+                rows[head.transaction_id] = (head, raw)
         if len(rows) + len(unusable) == len(raws):  # else a page held rows of the one before
             kept = {key: row for key, row in rows.items() if key not in window.left_out}
             return [*unusable, *sorted((k, raw) for k, (_, raw) in kept.items())], _told(

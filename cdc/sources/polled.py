@@ -13,9 +13,10 @@ delta, because the delta would have named it otherwise.
 import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from contextlib import suppress
 from typing import Any
 
+from cdc.sources.polled_objects import HeldRow, change_of
 from cdc.sources.protocol import Change, Checkpoint, Document, Page, Stream
 from schemas.version import ORDINAL_MAX
 
@@ -23,18 +24,29 @@ CHANGES_TOGETHER = 200
 HELD_SECONDS = 60.0
 """A whole read of which no page was taken for so long is let go."""
 
-CONTEXT = "$"
-"""The key under which a document carries what it belongs to; no API's key begins so."""
-NO_ID = "id: missing or not text"
-"""The fault of an object without a usable id; such an object's id here is empty."""
+READS_AT_ONCE = 4
+"""So many streams of a source hold a whole read at the same time."""
+ROOM_SECONDS = 1.0
+"""So often one that waits for room looks whether another's read has been left lying."""
 
-HeldRow = tuple[str, Any]
-"""An object's id, and whatever the source makes its document from."""
 Load = Callable[[str, HeldRow], Document]
 
 
+def by_id(rows: Iterable[HeldRow]) -> list[HeldRow]:
+    """Sorted by id; of several with one id the last. What has no id (an empty one) is all kept."""
+    ordered = sorted(rows, key=_id_of)
+    following = iter(ordered)
+    next(following, None)
+    kept = [row for row, after in zip(ordered, following, strict=False) if _stays(row, after)]
+    return kept + ordered[-1:]
+
+
+def _stays(row: HeldRow, after: HeldRow) -> bool:
+    return row[0] != after[0] or not row[0]
+
+
 class HeldRead:
-    """A whole read. ``rows``: per collection, sorted by id. ``asked``: see ``Page``."""
+    """A whole read. ``rows``: per collection, by id. ``asked``: see ``Page``."""
 
     def __init__(
         self,
@@ -45,9 +57,11 @@ class HeldRead:
         asked: int,
         time_ms: int,
         now: float,
+        since: int | None = None,
     ) -> None:
         self.at = at
         self.used_at = now
+        self._since = at if since is None else since
         self._asked = asked
         self._rows = rows
         self._load = load
@@ -60,6 +74,8 @@ class HeldRead:
 
     def serves(self, collection: str, start: Any) -> bool:
         """Whether a page of it can be taken; one that starts over wants a newer read."""
+        if collection not in self._rows:
+            return False
         return start is not None or collection not in self._served
 
     @property
@@ -74,16 +90,19 @@ class HeldRead:
         self._asked = asked - 1
 
     def page(self, collection: str, start: Any, rows_max: int, now: float) -> Page:
-        """The page behind the id ``start``."""
+        """The page behind the id ``start``; longer where the limit falls between equal ids."""
         self.used_at = now
-        rows = self._rows.get(collection, [])
+        rows = self._rows[collection]
         low = 0 if start is None else bisect_right(rows, start, key=_id_of)
         high = min(low + rows_max, len(rows))
+        if 0 < high < len(rows):
+            high = bisect_right(rows, rows[high - 1][0], lo=high, key=_id_of)
         last = high == len(rows)
         if last:
             self._served.add(collection)
         following = None if last else rows[high - 1][0]
-        return Page(self._changes(collection, rows[low:high]), self.at, self._asked, following)
+        changes = self._changes(collection, rows[low:high])
+        return Page(changes, self.at, self._asked, following, self._since)
 
     def look_up(self, collection: str, ids: Sequence[str]) -> Page:
         """The objects with these ids."""
@@ -92,20 +111,14 @@ class HeldRead:
         return Page(self._changes(collection, rows), self.at, self._asked, None)
 
     def _changes(self, collection: str, rows: list[HeldRow]) -> Iterator[list[Change]]:
-        at, left = self.at, self._left.setdefault(collection, set())
+        at, left, time_ms = self.at, self._left.setdefault(collection, set()), self._time_ms
+
+        def load(row: HeldRow) -> Document:
+            return self._load(collection, row)
+
         for start in range(0, len(rows), CHANGES_TOGETHER):
             changes = [
-                Change(
-                    collection,
-                    "r",
-                    row[0] or None,
-                    None,
-                    self._load(collection, row),
-                    at,
-                    ORDINAL_MAX,
-                    self._time_ms,
-                    None if row[0] else NO_ID,
-                )
+                change_of(collection, "r", row, load, at, ORDINAL_MAX, time_ms)
                 for row in rows[start : start + CHANGES_TOGETHER]
                 if row[0] not in left
             ]
@@ -117,11 +130,36 @@ def _id_of(row: HeldRow) -> str:
     return row[0]
 
 
+class Room:
+    """Bounds the whole reads that a source holds in memory: who comes later waits."""
+
+    def __init__(self, reads_max: int = READS_AT_ONCE) -> None:
+        self._reads_max = reads_max
+        self._within: set[PolledStream] = set()
+        self._left = asyncio.Event()
+
+    async def enter(self, stream: "PolledStream") -> None:
+        """Returns when the stream may hold a whole read."""
+        while stream not in self._within and len(self._within) >= self._reads_max:
+            for other in tuple(self._within):
+                other.let_go()
+            if len(self._within) >= self._reads_max:
+                self._left.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._left.wait(), ROOM_SECONDS)
+        self._within.add(stream)
+
+    def leave(self, stream: "PolledStream") -> None:
+        self._within.discard(stream)
+        self._left.set()
+
+
 class PolledStream:
     """Where one stream stands. ``token``: JSON, the source's own. ``due_at``: the next request."""
 
-    def __init__(self, stream: Stream, now: Callable[[], float]) -> None:
+    def __init__(self, stream: Stream, now: Callable[[], float], room: Room | None = None) -> None:
         self.stream = stream
+        self.room = room or Room()
         self.lock = asyncio.Lock()
         """Requests of a stream follow one another, so that rounds are in the order of answers."""
         self.token: dict[str, Any] = {}
@@ -155,10 +193,23 @@ class PolledStream:
     def checkpoint(self, *, full: bool = False) -> Checkpoint:
         return Checkpoint(self.token, self._position, self._ordinal, full, self._asked)
 
-    def hold(self, rows: Mapping[str, list[HeldRow]], load: Load, at: int, asked: int) -> HeldRead:
-        """Keep a whole read; the stream must pass it soon, so the next request is due."""
+    def hold(
+        self,
+        rows: Mapping[str, list[HeldRow]],
+        load: Load,
+        at: int,
+        asked: int,
+        *,
+        since: int | None = None,
+    ) -> HeldRead:
+        """Keep a whole read; the stream must pass it soon, so the next request is due.
+
+        ``since``: the round in which the first of it was read; None: ``at``.
+        """
         now = self._now()
-        self.held = HeldRead(rows, load, at=at, asked=asked, time_ms=int(now * 1000), now=now)
+        self.held = HeldRead(
+            rows, load, at=at, asked=asked, time_ms=int(now * 1000), now=now, since=since
+        )
         self.due_at = 0.0
         return self.held
 
@@ -166,7 +217,16 @@ class PolledStream:
         """Frees a whole read that nobody takes pages of any more."""
         held = self.held
         if held is not None and (held.used_up or self._now() - held.used_at > HELD_SECONDS):
-            self.held = None
+            self.drop()
+
+    def drop(self) -> None:
+        """No whole read is held any more."""
+        self.held = None
+        self.room.leave(self)
+
+    def came_from_elsewhere(self, after: Checkpoint) -> bool:
+        """Whether ``after`` is a place that was not given out here."""
+        return after.position > self._last_round
 
     async def rest(self, wait_seconds: float, pause: Callable[[float], Awaitable[None]]) -> bool:
         """Whether a request is due, after a rest of at most ``wait_seconds``."""
@@ -174,12 +234,3 @@ class PolledStream:
         if left > 0:
             await pause(min(left, wait_seconds))
         return self._now() >= self.due_at
-
-
-def exact(value: Any) -> Any:
-    """Fractions as text, so that a digest or a token of it is plain JSON."""
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {name: exact(item) for name, item in value.items()}
-    return [exact(item) for item in value] if isinstance(value, list) else value

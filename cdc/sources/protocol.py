@@ -41,12 +41,14 @@ class Change(NamedTuple):
 class Notice(NamedTuple):
     """A collection was dropped, renamed away, renamed onto, or the whole database dropped.
 
-    ``collections`` must be read whole; deletes found by that are the person's word.
+    ``collections`` must be read whole. ``deletes_allowed``: deletes found by that are the person's
+    word; else many of them wait for one.
     """
 
     reason: str
     collections: tuple[str, ...]
     position: int
+    deletes_allowed: bool = True
 
 
 class Checkpoint(NamedTuple):
@@ -76,13 +78,15 @@ class Page(NamedTuple):
 
     ``changes``: small sequences, to be gone through once. ``at``: the position at which it was
     read (content and version agree). ``asked``: the newest request of the stream when it was read.
-    ``next``: JSON, where the following page starts; None after the last.
+    ``next``: JSON, where the following page starts; None after the last. ``since``: the position
+    from which on the stream's changes are left out of it (None: none are).
     """
 
     changes: Iterable[Sequence[Change]]
     at: int
     asked: int
     next: Any
+    since: int | None = None
 
 
 class Window(NamedTuple):

@@ -12,27 +12,31 @@ from typing import Any
 
 from cdc.quota import QuotaSpent
 from cdc.runtime.errors import Gap, Unfit
-from cdc.sources.polled import CHANGES_TOGETHER, NO_ID, HeldRead, HeldRow, PolledStream
-from cdc.sources.protocol import Change, Checkpoint, Document, Item, Page, Stream
+from cdc.sources.polled import HeldRead, PolledStream
+from cdc.sources.polled_objects import HeldRow, change_of
+from cdc.sources.polled_source import PolledSource, in_runs
+from cdc.sources.protocol import Change, Checkpoint, Document, Item, Notice, Stream
 from cdc.sources.ynab_answers import PlanSummary, Told
 from cdc.sources.ynab_api import YnabApi
-from cdc.sources.ynab_plan import RESOURCES, Delta, YnabPlan
+from cdc.sources.ynab_plan import MOVEMENTS, RESOURCES, Delta, Whole, YnabPlan
 
 SINCE_DATE = date(1990, 1, 1)
 POLL_SECONDS = 30.0
 PLANS_SECONDS = 3600.0
 """How long the list of plans is believed when a session starts anew."""
+ABSENT_SECONDS = 300.0
+"""The same while a plan that is wanted is not in it."""
 FORGOTTEN_SECONDS = 7 * 24 * 3600.0
 """How long YNAB is trusted to remember what was deleted: nothing says so."""
 SPREAD_SECONDS = 900.0
 """Polls are so far apart that what is left of the quota would last for this long."""
 
 
-class YnabSource:
+class YnabSource(PolledSource[Whole]):
     """See ``protocol.Source``.
 
-    ``plans``: names or ids to follow; empty: all. ``now``: seconds since 1970. ``pause`` waits.
-    ``told``: what its plans contradict themselves in.
+    ``plans``: names or ids to follow; empty: all. One that does not exist has a stream of its own,
+    which says so. ``told``: what its plans contradict themselves in.
     """
 
     connector = "ynab"
@@ -49,37 +53,44 @@ class YnabSource:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         told: Told | None = None,
     ) -> None:
-        self.name = name
+        super().__init__(name, now=now, poll_seconds=poll_seconds, pause=pause)
         self._api = api
-        self._now = now
         self._wanted = tuple(plans)
         self._since_date = since_date
-        self._poll_seconds = poll_seconds
-        self._pause = pause
         self._told = told or Told()
         self._plans: dict[str, YnabPlan] = {}
-        self._places: dict[str, PolledStream] = {}
+        self.absent: dict[str, Unfit] = {}
+        """Plans that were wanted and never seen."""
         self._listed_at = float("-inf")
 
     async def open(self) -> tuple[Stream, ...]:
-        if not self._plans or self._now() - self._listed_at > PLANS_SECONDS:
+        believed_seconds = ABSENT_SECONDS if self.absent else PLANS_SECONDS
+        if self._now() - self._listed_at > believed_seconds or not self._places:
             listed = self._chosen(await self._api.plans())
             self._plans = {plan.id: self._followed(plan) for plan in listed}
-            self._places = {name: self._place(name) for name in self._plans}
+            self._places = {name: self._place(name) for name in (*self._plans, *self.absent)}
             self._listed_at = self._now()
         return tuple(place.stream for place in self._places.values())
 
     def _chosen(self, plans: Sequence[PlanSummary]) -> list[PlanSummary]:
-        missing = set(self._wanted) - {plan.id for plan in plans} - {plan.name for plan in plans}
-        if missing:
-            raise Unfit(
-                f"the token's owner has no plan {', '.join(sorted(missing))}",
-                subject=self.name,
-                hint=f"there are: {', '.join(sorted(plan.name for plan in plans)) or 'none'}",
-            )
+        """The plans to be followed. One that was known before may be back at any time."""
+        names = ", ".join(sorted(str(plan.name) for plan in plans)) or "none"
+        self.absent = {}
         if not self._wanted:
             return list(plans)
-        return [plan for plan in plans if plan.id in self._wanted or plan.name in self._wanted]
+        known = {plan.summary.id: plan.summary for plan in self._plans.values()}
+        known |= {plan.id: plan for plan in plans}
+        chosen: dict[str, PlanSummary] = {}
+        for wanted in self._wanted:
+            found = {plan.id: plan for plan in known.values() if wanted in (plan.id, plan.name)}
+            chosen |= found
+            if not found:
+                self.absent[wanted] = Unfit(
+                    f"the token's owner has no plan {wanted}",
+                    subject=self.name,
+                    hint=f"there are: {names}",
+                )
+        return list(chosen.values())
 
     def _followed(self, summary: PlanSummary) -> YnabPlan:
         plan = self._plans.get(summary.id)
@@ -97,17 +108,24 @@ class YnabSource:
     def _place(self, plan_id: str) -> PolledStream:
         collections = tuple(f"{plan_id}/{resource}" for resource in RESOURCES)
         stream = Stream(plan_id, collections, {"plan": plan_id})
-        return self._places.get(plan_id) or PolledStream(stream, self._now)
+        return self._places.get(plan_id) or PolledStream(stream, self._now, self._room)
 
     async def seek(self, stream: Stream, after: Checkpoint | None) -> Checkpoint:
-        place = self._places[stream.name]
+        if stream.name in self.absent:
+            raise self.absent[stream.name]
+        place, plan = self._places[stream.name], self._plans[stream.name]
         place.due_at = 0.0
         if after is not None:
             _check_age(after, self._now())
+            if place.came_from_elsewhere(after):
+                plan.forget()
+                place.drop()
             return place.place(after)
+        await place.room.enter(place)
         async with place.lock:
-            held, token = await self._read_whole(stream.name, stands=True)
-            return place.stand(token, held.at, -1)
+            held, whole = await self._newly_held(place)
+            plan.go_on_from(whole)
+            return place.stand(whole.token, held.at, -1)
 
     async def changes(self, stream: Stream, *, wait_seconds: float) -> AsyncIterator[Item]:
         place = self._places[stream.name]
@@ -123,8 +141,11 @@ class YnabSource:
         if delta is None:
             yield place.checkpoint()
             return
+        if delta.movements is not None:
+            names = tuple(f"{stream.name}/{resource}" for resource in MOVEMENTS)
+            yield Notice("what was before is not known", names, position, deletes_allowed=False)
         ordinal = -1
-        for changes in self._given_out(stream.name, delta, position):
+        for changes in in_runs(self._changes_of(stream.name, delta, position)):
             ordinal = changes[-1].ordinal
             yield changes
         yield place.stand(delta.token, position, ordinal)
@@ -140,13 +161,13 @@ class YnabSource:
     def _polled(self, place: PolledStream, delta: Delta, position: int, asked: int) -> None:
         plan_id = place.stream.name
         if place.held is not None:
-            named = [(f"{plan_id}/{name}", entry.id) for name, entry in delta.entries()]
-            named += [(f"{plan_id}/{name}", object_id) for name, object_id in delta.gone]
-            if delta.summary is not None:
-                named.append((f"{plan_id}/plans", plan_id))
+            named = [(f"{plan_id}/{name}", object_id) for name, object_id in delta.told()]
             place.held.move_on(named, position, asked)
         place.polled_at = self._now()
         place.due_at = place.polled_at + self._interval_seconds(delta.token)
+        if delta.movements is not None:
+            rows = {f"{plan_id}/{name}": found for name, found in delta.movements.items()}
+            place.hold(rows, _loader(delta.answer.document), position, asked)
 
     def _interval_seconds(self, token: dict[str, Any]) -> float:
         """To the next poll: the less of the quota is left, the longer."""
@@ -154,71 +175,32 @@ class YnabSource:
         spread = requests * SPREAD_SECONDS / max(self._api.quota.left, 1)
         return max(self._poll_seconds, spread)
 
-    def _given_out(self, plan_id: str, delta: Delta, position: int) -> Iterator[list[Change]]:
-        """A delta's changes in small runs; each is decoded when its turn comes."""
-        run: list[Change] = []
-        for ordinal, change in enumerate(self._changes_of(plan_id, delta, position)):
-            run.append(change._replace(ordinal=ordinal))
-            if len(run) == CHANGES_TOGETHER:
-                yield run
-                run = []
-        if run:
-            yield run
-
     def _changes_of(self, plan_id: str, delta: Delta, position: int) -> Iterator[Change]:
         time_ms = int(self._now() * 1000)
+
+        def gone(resource: str, object_id: str) -> Change:
+            return Change(f"{plan_id}/{resource}", "d", object_id, None, None, position, 0, time_ms)
+
         if delta.summary is not None:
-            document = delta.summary
-            yield Change(f"{plan_id}/plans", "u", plan_id, None, document, position, 0, time_ms)
+            after = delta.summary
+            yield Change(f"{plan_id}/plans", "u", plan_id, None, after, position, 0, time_ms)
         for resource, entry in delta.entries():
-            collection = f"{plan_id}/{resource}"
-            if not entry.id:
-                yield Change(collection, "u", None, None, None, position, 0, time_ms, NO_ID)
-            elif entry.deleted:
-                yield Change(collection, "d", entry.id, None, None, position, 0, time_ms)
+            if entry.deleted:
+                yield gone(resource, entry.id)
             else:
-                after = delta.answer.document(resource, (entry.id, entry.raw))
-                yield Change(collection, "u", entry.id, None, after, position, 0, time_ms)
+                load = partial(delta.answer.document, resource)
+                row = (entry.id, entry.raw)
+                yield change_of(f"{plan_id}/{resource}", "u", row, load, position, 0, time_ms)
         for resource, object_id in delta.gone:
-            yield Change(f"{plan_id}/{resource}", "d", object_id, None, None, position, 0, time_ms)
+            yield gone(resource, object_id)
 
-    async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
-        place = self._places[stream.name]
-        async with place.lock:
-            held = place.held
-            if held is None or not held.serves(collection, start):
-                held, _ = await self._read_whole(stream.name)
-            return held.page(collection, start, rows_max, self._now())
-
-    async def look_up(self, stream: Stream, collection: str, ids: Sequence[str]) -> Page:
-        place = self._places[stream.name]
-        async with place.lock:
-            held, _ = await self._read_whole(stream.name)
-            return held.look_up(collection, ids)
-
-    async def _read_whole(
-        self, plan_id: str, *, stands: bool = False
-    ) -> tuple[HeldRead, dict[str, Any]]:
-        """Reads and holds the plan. ``stands``: the stream goes on from it."""
-        place, plan = self._places[plan_id], self._plans[plan_id]
+    async def _read_whole(self, place: PolledStream) -> tuple[HeldRead, Whole]:
+        plan_id = place.stream.name
         at, asked = place.next_round()
         self._told.read_whole(plan_id)
-        whole = await plan.whole()
-        if stands:
-            plan.go_on_from(whole)
-
-        def load(collection: str, row: HeldRow) -> Document:
-            return whole.document(collection.partition("/")[2], row)
-
+        whole = await self._plans[plan_id].whole(at)
         rows = {f"{plan_id}/{resource}": found for resource, found in whole.rows.items()}
-        return place.hold(rows, load, at, asked), whole.token
-
-    async def total(self, stream: Stream, collection: str) -> int | None:
-        held = self._places[stream.name].held
-        return None if held is None else held.total(collection)
-
-    async def history_seconds(self) -> None:
-        """Nobody tells how long deltas are remembered."""
+        return place.hold(rows, _loader(whole.document), at, asked, since=whole.since), whole
 
     async def close(self) -> None:
         await self._api.close()
@@ -228,14 +210,10 @@ class YnabSource:
         """Requests that the token may still make, as of the last one."""
         return self._api.quota.left
 
-    @property
-    def stream_names(self) -> tuple[str, ...]:
-        """Of every plan that is followed, once the source is open."""
-        return tuple(self._places)
 
-    def polled_at(self, stream: Stream) -> float | None:
-        """When a plan last answered a poll, in seconds since 1970."""
-        return self._places[stream.name].polled_at
+def _loader(document: Callable[[str, HeldRow], Document]) -> Callable[[str, HeldRow], Document]:
+    """From documents by resource to those by collection."""
+    return lambda collection, row: document(collection.partition("/")[2], row)
 
 
 def _check_age(after: Checkpoint, now: float) -> None:

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from cdc.quota import Quota
-from cdc.runtime.errors import Gap, LedgerError, Rejected, Unavailable, Unfit
+from cdc.runtime.errors import BadAnswer, Gap, LedgerError, Rejected, Unavailable, Unfit
 from cdc.runtime.http import Answer, HttpClient, detail, exact_decoder
+from cdc.sources.polled_objects import head_of
 from cdc.sources.ynab_answers import PlanBody, PlanSummary
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ class TooSlow(Unavailable):
 
 
 class _Plans(Struct):
-    plans: list[PlanSummary]
+    plans: list[Raw]
 
 
 class _Plan(Struct):
@@ -69,6 +70,7 @@ class _MonthAnswer(Struct):
     data: _Month
 
 
+_SUMMARY = exact_decoder(PlanSummary)
 _PLANS = exact_decoder(_PlansAnswer)
 _PLAN = exact_decoder(_PlanAnswer)
 _LIST = exact_decoder(_ListAnswer)
@@ -130,12 +132,25 @@ class YnabApi:
         )
 
     async def plans(self) -> list[PlanSummary]:
-        """All plans of the token's owner."""
-        return (await self._get("/plans", _PLANS)).data.plans
+        """All plans of the token's owner that can be told, whatever the others are like."""
+        raws = (await self._get("/plans", _PLANS)).data.plans
+        found = [plan for raw in raws if (plan := head_of(_SUMMARY, raw)) and "/" not in plan.id]
+        if raws and not found:
+            raise BadAnswer(
+                "unexpected shape: none of the plans", category="shape", operation="GET /plans"
+            )
+        return found
 
     async def plan(self, plan_id: str, knowledge: int | None = None) -> tuple[PlanBody, int]:
         """The plan whole, or what is different since ``knowledge``; with the new knowledge."""
-        data = (await self._get(f"/plans/{plan_id}", _PLAN, _since(knowledge))).data
+        path = f"/plans/{plan_id}"
+        data = (await self._get(path, _PLAN, _since(knowledge))).data
+        if data.plan.id != plan_id:
+            raise BadAnswer(
+                "another plan than the one asked for",
+                category="contradiction",
+                operation=f"GET {path}",
+            )
         return data.plan, data.server_knowledge
 
     async def objects(

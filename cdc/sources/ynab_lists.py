@@ -2,16 +2,18 @@
 
 Each list has a knowledge of its own. Transactions are asked for in stretches of time, each with
 both dates given (without them YNAB leaves out what is older than a year, silently); a stretch that
-is too slow is halved. What has been read is kept, so that a try that ends early is not for nothing.
+is too slow is halved. What has been read is kept, so that a try that ends early is not for nothing:
+a plan of many years takes more requests than an hour has. What deltas tell meanwhile is left out.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from msgspec import Raw
 
 from cdc.runtime.errors import Gap
-from cdc.sources.ynab_answers import PlanAnswer, PlanSummary, Tell, context_of
+from cdc.sources.ynab_answers import PlanAnswer, PlanSummary, Tell, context_of, is_day
 from cdc.sources.ynab_api import TooSlow, YnabApi
 
 DELTA_LISTS = (
@@ -31,19 +33,28 @@ MONTHS_CHANGED_MAX = 24
 
 @dataclass(slots=True)
 class ListsRead:
-    """A whole read by lists under way. ``since_date``: where transactions begin."""
+    """A whole read by lists under way. ``since_date``: where transactions begin.
+
+    ``at``: the round in which it began.
+    """
 
     api: YnabApi
     plan: PlanSummary
     since_date: date
     today: date
     tell: Tell
+    at: int
+    _told: set[tuple[str, str]] = field(default_factory=set)
     _lists: dict[str, list[Raw]] = field(default_factory=dict)
     _months: dict[str, list[Raw]] = field(default_factory=dict)
     _knowledge: dict[str, int] = field(default_factory=dict)
     _transactions: list[Raw] = field(default_factory=list)
     _from: date | None = None
     _days: int = STRETCH_DAYS
+
+    def move_on(self, told: Iterable[tuple[str, str]]) -> None:
+        """A delta has told these (resource, id): what was read of them before is too old."""
+        self._told.update(told)
 
     async def read(self) -> PlanAnswer:
         """The plan whole; goes on where an earlier try has ended."""
@@ -63,6 +74,8 @@ class ListsRead:
         for month, categories in self._months.items():
             answer.add_month_categories(month, categories)
         answer.knowledge = dict(self._knowledge)
+        for resource, entries in answer.entries.items() if self._told else ():
+            entries[:] = [each for each in entries if (resource, each.id) not in self._told]
         return answer
 
     async def _read_transactions(self) -> None:
@@ -90,8 +103,8 @@ class ListsRead:
             self._from = start = until + timedelta(days=1)
 
     def _first_stretch_start(self) -> date:
-        first_month = self.plan.first_month
-        start = date.fromisoformat(first_month) if first_month else self.today
+        first_month = str(self.plan.first_month)
+        start = date.fromisoformat(first_month) if is_day(first_month) else self.today
         return max(self.since_date, min(start, self.today))
 
 

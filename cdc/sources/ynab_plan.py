@@ -18,7 +18,7 @@ import orjson
 from msgspec import Raw
 
 from cdc.runtime.errors import BadAnswer, Gap, Unavailable
-from cdc.sources.polled import HeldRow, exact
+from cdc.sources.polled_objects import HeldRow, Unreadable, exact
 from cdc.sources.protocol import Document
 from cdc.sources.ynab_answers import (
     PLAN_RESOURCES,
@@ -39,6 +39,8 @@ LISTS_REQUESTS = 7
 """What a poll by lists costs, about."""
 TOO_SLOW_MAX = 2
 """So often one answer for a plan may be too slow; then it is read by its lists."""
+GONE_MAX = 100
+"""More movements than that have not gone at once without a second look."""
 MONTH_LATE_SECONDS = 120.0
 """Categories are told anew so long after a month has begun: clocks differ."""
 
@@ -48,17 +50,30 @@ Digests = dict[str, bytes]
 
 @dataclass(slots=True)
 class Delta:
-    """One poll's answer. ``gone``: movements that are not told any more, (resource, id)."""
+    """One poll's answer. ``gone``: movements that are not told any more, (resource, id).
+
+    ``movements``: all of them, where what they were before is not known: nothing else tells which
+    have gone. They are to be read whole then, and searched for.
+    """
 
     answer: PlanAnswer
     token: Token
     summary: Document | None = None
     gone: list[tuple[str, str]] = field(default_factory=list)
+    movements: dict[str, list[HeldRow]] | None = None
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
         for resource, entries in self.answer.entries.items():
             for entry in entries:
                 yield resource, entry
+
+    def told(self) -> Iterator[tuple[str, str]]:
+        """All that the delta tells of, (resource, id)."""
+        if self.summary is not None:
+            yield "plans", self.answer.plan.id
+        for resource, entry in self.entries():
+            yield resource, entry.id
+        yield from self.gone
 
 
 @dataclass(slots=True)
@@ -69,6 +84,8 @@ class Whole:
     answer: PlanAnswer
     token: Token
     movements: Digests
+    since: int
+    """The round in which the first of it was read."""
 
     def document(self, resource: str, row: HeldRow) -> Document:
         if resource == "plans":
@@ -104,8 +121,23 @@ class YnabPlan:
     def requests_a_poll(token: Token) -> int:
         return LISTS_REQUESTS if token.get("form") == "lists" else 1
 
+    def forget(self) -> None:
+        """What has been read so far is not to be gone on with: what came after it is not known."""
+        self._lists = None
+        self._movements = {}
+
     async def delta(self, token: Token) -> Delta:
         """What is different since the token. Raises ``Gap`` where that cannot be told."""
+        try:
+            delta = await self._delta(token)
+        except Gap:
+            self._lists = None
+            raise
+        if self._lists is not None:
+            self._lists.move_on(delta.told())
+        return delta
+
+    async def _delta(self, token: Token) -> Delta:
         knowledge: dict[str, int] = token.get("knowledge", {})
         answer = await self._different(token, knowledge)
         for endpoint, number in answer.knowledge.items():
@@ -187,18 +219,22 @@ class YnabPlan:
         now = await self._all_movements(answer)
         digest = _digest_of(now)
         before = now if digest == known else self._movements.get(known)
-        self._movements = {digest: now} if before is None else {known: before, digest: now}
-        if before is None:
+        gone = set[str]() if before is None else before.keys() - now.keys()
+        unusable = any(not entry.id for name in MOVEMENTS for entry in answer.entries[name])
+        if before is None or len(gone) > GONE_MAX or (gone and unusable):
+            self._movements = {digest: now}
+            delta.movements = {resource: answer.held_rows(resource) for resource in MOVEMENTS}
+            for resource in MOVEMENTS:
+                answer.entries[resource] = []
             return digest
+        self._movements = {known: before, digest: now}
         for resource in MOVEMENTS:
             answer.entries[resource] = [
                 entry
                 for entry in answer.entries[resource]
                 if before.get(f"{resource}/{entry.id}") != _raw_digest(entry.raw)
             ]
-        for key in before.keys() - now.keys():
-            resource, _, object_id = key.partition("/")
-            delta.gone.append((resource, object_id))
+        delta.gone += [(name, object_id) for name, _, object_id in (k.partition("/") for k in gone)]
         return digest
 
     async def _all_movements(self, answer: PlanAnswer) -> Digests:
@@ -207,20 +243,22 @@ class YnabPlan:
             objects, _ = await self._api.objects(self.summary.id, resource)
             answer.add(resource, objects)
             for entry in answer.entries[resource]:
-                digests[f"{resource}/{entry.id}"] = _raw_digest(entry.raw)
+                if entry.id:
+                    digests[f"{resource}/{entry.id}"] = _raw_digest(entry.raw)
         return digests
 
-    async def whole(self) -> Whole:
-        """The plan as it stands; three requests, or by its lists."""
+    async def whole(self, at: int) -> Whole:
+        """The plan as it stands; three requests, or by its lists. ``at``: the round."""
+        since = at
         if self._slow_wholes < TOO_SLOW_MAX:
             form, answer = "plan", await self._body()
         else:
             form = "lists"
             if self._lists is None:
                 self._lists = ListsRead(
-                    self._api, self.summary, self._since_date, self._today(), self._tell
+                    self._api, self.summary, self._since_date, self._today(), self._tell, at
                 )
-            answer = await self._lists.read()
+            since, answer = self._lists.at, await self._lists.read()
             self._lists = None
         movements = await self._all_movements(answer)
         document = summary_document(self.summary, answer.plan)
@@ -233,7 +271,7 @@ class YnabPlan:
         }
         rows = {name: answer.held_rows(name) for name in RESOURCES}
         rows["plans"] = [(self.summary.id, document)]
-        return Whole(rows, answer, token, movements)
+        return Whole(rows, answer, token, movements, since)
 
     def go_on_from(self, whole: Whole) -> None:
         """The stream stands at this whole read: later movements are compared with its own."""
@@ -272,7 +310,11 @@ def _merged(body: PlanSummary, known: PlanSummary) -> PlanSummary:
 
 
 def _digest(document: Document) -> str:
-    return blake2b(orjson.dumps(exact(document), default=str), digest_size=8).hexdigest()
+    try:
+        plain = orjson.dumps(exact(document), default=str)
+    except Unreadable as error:
+        raise BadAnswer(f"unexpected shape: {error}", category="shape") from error
+    return blake2b(plain, digest_size=8).hexdigest()
 
 
 def _digest_of(digests: Digests) -> str:

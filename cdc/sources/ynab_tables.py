@@ -8,8 +8,8 @@ every amount (``_formatted``, ``_currency``) are left out.
 from collections.abc import Mapping
 from typing import Any
 
-from cdc.mapping.api_tables import PLAINLY, Convert, Read, Table, Wrong, read
-from cdc.sources.polled import CONTEXT
+from cdc.mapping.api_tables import PLAINLY, Convert, Read, Table, Wrong, day, read
+from cdc.sources.polled_objects import CONTEXT
 from cdc.sources.protocol import Document
 from cdc.sources.ynab_answers import PlanContext
 from schemas.entities import Entity, Kind
@@ -51,7 +51,7 @@ def milliunits_by_day(value: Any, document: Document) -> dict[str, str]:
     """What a loan account has from which day on."""
     if not isinstance(value, dict):
         raise Wrong("not an object of dates")
-    return {str(key): milliunits(each, document) for key, each in value.items()}
+    return {day(key, document): milliunits(each, document) for key, each in value.items()}
 
 
 def not_empty(value: Any, document: Document) -> str | None:

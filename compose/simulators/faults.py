@@ -22,6 +22,7 @@ Kind = Literal[
     "slow",  # on: `bytes_per_second`
     "delay",  # on: the answer comes after `seconds`
     "patch",  # on: the JSON answer with `changes` made to it
+    "bytes",  # on: texts of the answer replaced by others, Latin-1: what no encoder would write
     "gzip",  # on: compressed, with `pad_bytes` of blanks behind the JSON (a bomb, if many)
     "endless",  # on: blanks after the body, without end
 ]
@@ -46,7 +47,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     bytes_per_second: int = 4096
     pad_bytes: int = 0
     changes: list[tuple[str, Any]] = []
-    """(path with dots, new value); a path that starts with `-` is removed."""
+    """(path with dots, new value), where `-` before the path removes it; or (text, new text)"""
 
 
 class Faults:
@@ -103,3 +104,11 @@ def patched(answer: Answer, changes: list[tuple[str, Any]]) -> Answer:
         else:
             place[key] = value
     return Answer(answer.status, msgspec.json.encode(document), answer.headers)
+
+
+def rewritten(answer: Answer, changes: list[tuple[str, Any]]) -> Answer:
+    """The answer with texts replaced, byte for byte."""
+    body = answer.body
+    for old, new in changes:
+        body = body.replace(old.encode(), str(new).encode("latin-1"))
+    return Answer(answer.status, body, answer.headers)

@@ -17,7 +17,15 @@ import h11
 import msgspec
 
 from compose.simulators.clock import Clock, instant
-from compose.simulators.faults import INSTEAD, Fault, Faults, html_answer, patched, zipped
+from compose.simulators.faults import (
+    INSTEAD,
+    Fault,
+    Faults,
+    html_answer,
+    patched,
+    rewritten,
+    zipped,
+)
 from compose.simulators.wire import Answer, Connection, Request
 
 HOST = "127.0.0.1"
@@ -238,6 +246,8 @@ class Simulator:
         self._run_scripts("after", request)
         if fault is not None and fault.kind == "patch":
             answer = patched(answer, fault.changes)
+        elif fault is not None and fault.kind == "bytes":
+            answer = rewritten(answer, fault.changes)
         elif fault is not None and fault.kind == "gzip":
             answer = zipped(answer, fault.pad_bytes)
         return answer, fault
@@ -287,7 +297,7 @@ class Simulator:
 
 async def _delivered(connection: Connection, answer: Answer, fault: Fault | None) -> None:
     """Send the answer, as well or as badly as ordered."""
-    if fault is None or fault.kind in ("status", "html", "patch", "gzip"):
+    if fault is None or fault.kind in ("status", "html", "patch", "bytes", "gzip"):
         await connection.send(answer)
     elif fault.kind in ("timeout", "timeout_after"):
         await connection.silence(fault.seconds)

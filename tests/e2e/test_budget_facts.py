@@ -7,7 +7,7 @@ import orjson
 import pytest
 from msgspec import Raw
 
-from cdc.sources.plaid_api import Removed, SyncPage
+from cdc.sources.plaid_api import SyncPage
 from cdc.sources.plaid_item import Update
 from compose.simulators.plaid_bank import PlaidSize
 from compose.simulators.ynab import TOKEN
@@ -134,7 +134,7 @@ def page(added: str = "", modified: str = "", removed: str = "") -> SyncPage:
     def raws(ids: str, amount: int) -> list[Raw]:
         return [Raw(orjson.dumps({"transaction_id": each, "n": amount})) for each in ids]
 
-    return SyncPage(raws(added, 1), raws(modified, 2), [Removed(each) for each in removed], False)
+    return SyncPage(raws(added, 1), raws(modified, 2), raws(removed, 0), False)
 
 
 def test_pages_of_an_update_are_folded_in_their_order() -> None:
@@ -147,3 +147,17 @@ def test_pages_of_an_update_are_folded_in_their_order() -> None:
     for key, change in update.transactions.items():
         found[key] = None if change.op == "d" else orjson.loads(bytes(change.raw))["n"]
     assert found == {"a": 1, "b": 2, "c": 1, "d": None}
+
+
+def test_objects_without_an_id_are_faults_each_of_its_own() -> None:
+    """An empty id was taken for one, so that all of them but the last were lost without a word."""
+    nameless = Raw(b'{"transaction_id": "", "n": 1}')
+    update = Update(None)
+    update.take(SyncPage([nameless, nameless], [Raw(b"{}")], [Raw(b'{"account_id": "a"}')], False))
+    assert not update.transactions
+    assert [(change.op, change.id) for change in update.unusable] == [
+        ("c", ""),
+        ("c", ""),
+        ("u", ""),
+        ("d", ""),
+    ]

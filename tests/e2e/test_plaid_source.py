@@ -9,6 +9,8 @@ from cdc.sources.plaid import Login, PlaidSource
 from cdc.sources.plaid_api import PlaidApi
 from cdc.wishes import Resync
 from compose.simulators.plaid_bank import PlaidSize
+from compose.simulators.plaid_item import INITIAL
+from compose.simulators.plaid_rows import Entry
 from tests.plaid_world import SMALL, world
 
 
@@ -73,19 +75,45 @@ async def test_pending_becomes_posted_and_names_what_it_was() -> None:
         assert pending not in it.followed.rows("budget.transactions")
 
 
-async def test_history_that_is_not_ready_arrives_when_it_is() -> None:
+async def test_history_that_is_not_ready_arrives_as_it_comes_and_is_whole_in_the_end() -> None:
     size = PlaidSize(transactions=300, initial_seconds=200, historical_seconds=900)
     async with world(size) as it:
-        await it.settled()
-        assert not it.followed.rows("budget.transactions")
+
+        def rows() -> int:
+            return len(it.followed.rows("budget.transactions"))
+
+        def reads_done() -> bool:
+            (cursor,) = it.followed.cursors().values()
+            return all(read.done for read in cursor.reads.values())
+
+        await it.followed.run_until(lambda: bool(it.followed.rows("budget.budgets")))
+        assert rows() == 0
         it.sim.clock.advance(300)
+        await it.followed.run_until(lambda: 0 < rows() < 300)
+        await it.followed.run_until(lambda: "bank's history" in it.followed.line.progress.reason)
+        assert not reads_done(), "the last days alone are not all there is"
         await it.settled()
-        some = len(it.followed.rows("budget.transactions"))
-        assert 0 < some < 300
+        it.check()
+        assert rows() == 300
+
+
+async def test_a_whole_read_of_the_last_days_alone_deletes_nothing() -> None:
+    """Plaid reads the bank anew and tells 30 days of two years: the others have not gone."""
+    async with world(PlaidSize(transactions=300)) as it:
+        await it.settled()
+        it.item.historical_seconds = 900
+        item = it.item
+        older = sorted(item.rows.values(), key=lambda row: row.date)
+        item.vault, recent = older[:-20], older[-20:]
+        item.rows = {row.transaction_id: row for row in recent}
+        item.log = [Entry("added", row) for row in recent]
+        item.status, item.initialised_at = INITIAL, it.sim.clock.now()
+        it.followed.line.resync(Resync("1"))
+        await it.followed.run_until(lambda: "bank's history" in it.followed.line.progress.reason)
+        assert len(it.followed.rows("budget.transactions")) == 300
         it.sim.clock.advance(900)
         await it.settled()
         it.check()
-        assert len(it.followed.rows("budget.transactions")) == 300
 
 
 async def test_each_change_of_a_balance_is_a_row_of_history() -> None:
