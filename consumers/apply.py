@@ -12,7 +12,7 @@ from cdc.runtime.errors import Fenced
 from cdc.runtime.postgres import Connection, transaction
 from consumers import statements
 from consumers.batch import Batch, Move
-from consumers.isolate import Circuit, isolate
+from consumers.isolate import Circuit, Isolated, isolate
 from consumers.parked import Parked, park, parked_row
 from consumers.projections import PROJECTIONS, Projection
 from consumers.rows import Fold, Place, Row
@@ -57,12 +57,16 @@ class Writer:
             (item, batch.folds[name]) for name, item in PROJECTIONS.items() if name in batch.folds
         ]
         await self._make_stages(work)
+        passed: list[tuple[int, Counter[str]]] = []
         async with transaction(self._connection, "apply"):
             await move_offsets(self._connection, self._group, batch.moves)
             await take_turn(self._connection, *(projection for projection, _ in work))
             for projection, fold in work:
-                await self._write(projection, fold, outcome, careful=careful)
+                refused = await self._write(projection, fold, outcome, careful=careful)
+                passed.append((len(fold.rows), refused))
             await park(self._connection, outcome.parked)
+        for rows, codes in passed:  # not before the commit: what is tried again counts once
+            self._circuit.passed(rows, codes)
 
     async def _make_stages(self, work: Sequence[tuple[Projection, Fold]]) -> None:
         """Before the transaction: a temporary table made inside would go with a rollback."""
@@ -74,7 +78,8 @@ class Writer:
 
     async def _write(
         self, projection: Projection, fold: Fold, outcome: Outcome, *, careful: bool
-    ) -> None:
+    ) -> Counter[str]:
+        """Counts the refusals by code."""
         # In one order, so that writers of the same rows do not deadlock; turns are as good.
         rows = list(fold.rows.values()) if projection.takes_turns else fold.sorted()
         entity = projection.entity.name
@@ -84,11 +89,9 @@ class Writer:
 
         if careful:
             found = await isolate(self._connection, rows, write, self._circuit, projection.table)
-            written, refused = found.written, found.refused
-            self._circuit.passed(len(rows), found.codes)
         else:
-            written, refused = await write(rows), []
-            self._circuit.passed(len(rows))
+            found = Isolated(await write(rows))
+        written, refused = found.written, found.refused
         for row, why in refused:
             outcome.parked.append(parked_row(row, entity, why))
         held = len(rows) - len(refused) - written
@@ -96,6 +99,7 @@ class Writer:
         outcome.applied[entity] += written + (0 if held else fold.replaced)
         outcome.stale[entity] += fold.stale + newer + (fold.replaced if held else 0)
         outcome.duplicate[entity] += fold.duplicates + held - newer
+        return found.codes
 
     async def _upsert(self, projection: Projection, rows: Sequence[Row], *, copy: bool) -> int:
         """How many were written."""

@@ -4,12 +4,15 @@ The part chooses *keys*; each of them gets its highest version up to the live of
 may be replayed at any time, with no effect but missing or damaged rows made right: a row is
 written where it is missing, older, or equal in version and different in content.
 
+A dry run does the same and rolls it back: only the table itself knows what it would refuse.
+
 Each partition is read twice, to bound memory: once to find where each key's highest version lies,
 then to apply those records. Very many keys are done in several rounds.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -43,6 +46,10 @@ NEVER = 2**63 - 1
 
 Bound = int | datetime | None
 """An offset, a time (aware), or the log's start or the live offset."""
+
+
+class _Tried(Exception):
+    """A dry run's transaction is over: nothing of it stays."""
 
 
 @dataclass(slots=True)
@@ -169,18 +176,22 @@ class Replay:
         counts: Counter[str] = Counter()
 
         async def write(rows: Sequence[Row]) -> int:
+            found: Counter[str] = Counter()  # where a row is refused, all of them come again
             for part in ([r for r in rows if r.known], [r for r in rows if not r.known]):
                 if part:
-                    counts.update(await self._write_alike(connection, part))
+                    found.update(await self._write_alike(connection, part))
+            counts.update(found)
             return len(rows)
 
-        async with transaction(connection, "replay"):
-            await take_turn(connection, self._projection)
-            done = await isolate(
-                connection, fold.sorted(), write, self._circuit, self._projection.table
-            )
-            parked += (parked_row(row, self._entity, why) for row, why in done.refused)
-            if not self._dry_run:
+        with suppress(_Tried):
+            async with transaction(connection, "replay"):
+                await take_turn(connection, self._projection)
+                done = await isolate(
+                    connection, fold.sorted(), write, self._circuit, self._projection.table
+                )
+                parked += (parked_row(row, self._entity, why) for row, why in done.refused)
+                if self._dry_run:
+                    raise _Tried
                 await park(connection, parked)
         self._circuit.passed(len(fold.rows), done.codes)
         result = self.result
@@ -194,9 +205,8 @@ class Replay:
         """Rows that all have content, or all have none."""
         known, columns, topic = rows[0].known, arrays(rows), self._topic
         found = await connection.fetchrow(compare(self._projection, known=known), topic, *columns)
-        if not self._dry_run:
-            statement = upsert(self._projection, known=known, mode=REPLAY)
-            await connection.execute(statement, topic, *columns)
+        statement = upsert(self._projection, known=known, mode=REPLAY)
+        await connection.execute(statement, topic, *columns)
         return dict(found or {})
 
 

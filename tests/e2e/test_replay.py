@@ -188,6 +188,19 @@ async def test_what_cannot_be_applied_is_parked_once(world: World) -> None:
     assert await world.one("SELECT sum(attempts) FROM sync.dead_letters") == 4
 
 
+async def test_a_dry_run_counts_what_the_table_would_refuse(world: World) -> None:
+    """It only compared, and called a row unchanged or inserted that a replay then parked."""
+    huge = payment("huge", 1, amount=str(10**101))  # a number, but beyond the table's CHECK
+    await world.publish(huge, payment("t1", 1), payment("t2", 1))
+    await applied(world)
+    await world.database.execute("DELETE FROM accounting.transactions WHERE id = 't2'")
+    wanted = COUNTS | {"read": 3, "keys": 3, "inserted": 1, "unchanged": 1, "parked": 1}
+    assert await replay(world, dry_run=True) == wanted
+    assert [row["id"] for row in await table(world)] == ["t1"]
+    assert await world.one("SELECT sum(attempts) FROM sync.dead_letters") == 1
+    assert await replay(world) == wanted
+
+
 async def test_wrong_topics_and_partitions_are_told(world: World) -> None:
     with pytest.raises(SettingsError, match="its topics"):
         Replay(world.settings, "nonsense")
