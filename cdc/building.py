@@ -25,14 +25,18 @@ CONTROL_BACKOFF = Backoff(first_seconds=1.0, seconds_max=30.0)
 
 def require(settings: Settings, *needed: str) -> None:
     """Raises ``FaultySettings`` for what of kafka, sources, targets is not configured at all."""
+    if faults := lacking(settings, *needed):
+        raise FaultySettings(faults)
+
+
+def lacking(settings: Settings, *needed: str) -> list[Fault]:
+    """What of kafka, sources, targets is not configured at all."""
     said = {
         "kafka": bool(settings.kafka.bootstrap_servers),
         "sources": bool(settings.sources),
         "targets": bool(settings.targets),
     }
-    faults = [Fault(*_MISSING[name]) for name in needed if not said[name]]
-    if faults:
-        raise FaultySettings(faults)
+    return [Fault(*_MISSING[name]) for name in needed if not said[name]]
 
 
 _MISSING = {

@@ -332,6 +332,7 @@ class Pipeline:
 
     def resync(self, wish: Resync) -> None:
         """Read whole; ``wish.done`` is called when it has been published to its end."""
+        self._source.mended()
         self._wishes.resyncs.append(wish)
         self._wishes.settle()
         self._wishes.arrived.set()
@@ -348,6 +349,7 @@ class Pipeline:
         self._paused.set()
 
     def resume(self) -> None:
+        self._source.mended()
         self._paused.clear()
         self._running.set()
 

@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from cdc.kafka.broker import Broker, TransactionalPublisher
 from cdc.missing import collection_of
 from cdc.runtime.errors import Doubt, Fenced, Gap, Unavailable
-from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream
+from cdc.sources.protocol import Change, Checkpoint, Item, Page, Source, Stream
+from cdc.stream_reader import Normaliser
 from schemas.envelope import Event, decode_key, encode_key, event_id
 from schemas.topics import partition_of
 from schemas.version import ORDINAL_MAX, pack
@@ -102,6 +104,7 @@ class FakeSource:
         self.reply_events = reply_events
         self.identity = {"cluster": "one"}
         self.asked = 0
+        self.mended_times = 0
         self._index = 0
         self._cuts = random.Random(len(database.history))
         self._place = Checkpoint(None, 0, -1, False, 0)
@@ -193,6 +196,9 @@ class FakeSource:
 
     async def history_seconds(self) -> tuple[float, float] | None:
         return None
+
+    def mended(self) -> None:
+        self.mended_times += 1
 
     async def close(self) -> None:
         await asyncio.sleep(0)
@@ -354,6 +360,15 @@ class FakePublisher:
 
     async def close(self) -> None:
         self._epoch = -1
+
+
+KEPT: tuple[type[Source], type[Broker], type[TransactionalPublisher], type[Normaliser]] = (
+    FakeSource,
+    FakeBroker,
+    FakePublisher,
+    FakeNormaliser,
+)
+"""The contracts that the doubles keep: held by the type checker."""
 
 
 def random_faults(seed: int, ratio: float) -> Any:

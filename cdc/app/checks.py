@@ -6,7 +6,7 @@ from typing import Any
 
 from cdc.app import api_checks
 from cdc.app.normalisers import collections_with_images, mongo_normaliser
-from cdc.building import control_connect, postgres_target
+from cdc.building import control_connect, lacking, postgres_target
 from cdc.mapping.normaliser import Normaliser
 from cdc.mapping.sample import sample as sampled
 from cdc.operation.check import (
@@ -30,7 +30,9 @@ from consumers.migrate import missing
 async def check_all(settings: Settings, *, sample: int) -> Checked:
     """Everybody is asked at once, each for a bounded time."""
     result = Checked(configured(settings))
-    asked = [bounded_checks("kafka", "kafka", check_kafka(settings))]
+    asked = []
+    if not lacking(settings, "kafka"):
+        asked.append(bounded_checks("kafka", "kafka", check_kafka(settings)))
     for name, dsn in _databases(settings).items():
         asked.append(bounded_checks("postgres", name, _postgres(name, dsn)))
     for name, source in settings.sources.items():

@@ -1,7 +1,7 @@
 """``cdc resync`` and ``cdc replay``: what a person asks for once."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +70,7 @@ async def _wait(known: "Settings", output: Output, request_id: int) -> int:
         found = await look_at_request(known, request_id)
         if found is None or found.ended:
             break
-        output.progress(f"{found.state}  {_read(found.progress)}")
+        output.progress(f"{found.state}  {'  '.join(reads(found.progress))}")
         await asyncio.sleep(LOOK_SECONDS)
     output.progress_over()
     state = "gone" if found is None else found.state
@@ -83,14 +83,15 @@ async def _wait(known: "Settings", output: Output, request_id: int) -> int:
     return 0 if ok else 1
 
 
-def _read(progress: Mapping[str, Any]) -> str:
-    parts = []
+def reads(progress: Mapping[str, Any]) -> Iterator[str]:
+    """How far whole reads are: rows so far, rate, estimate, as far as they are known."""
     for name, read in progress.items():
         total, left = read.get("rows_total"), read.get("remaining_seconds")
+        rate = read.get("rows_per_second")
         of = f" of about {total}" if total is not None else ""
+        per_second = f", {rate:.0f}/s" if rate is not None else ""
         rest = f", {left:.0f} s left" if left is not None else ""
-        parts.append(f"{name}: {read.get('rows_done', 0)}{of}{rest}")
-    return "  ".join(parts)
+        yield f"{name}: {read.get('rows_done', 0)}{of}{per_second}{rest}"
 
 
 def replay(

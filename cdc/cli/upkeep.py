@@ -7,6 +7,7 @@ import typer
 
 from cdc.cli.options import Config, Debug, Json, Set, common, execute
 from cdc.cli.output import Output, table
+from cdc.cli.repairs import reads
 from cdc.runtime.settings_reader import FaultySettings
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _status(document: Mapping[str, Any]) -> Iterator[str]:
                 each["state"],
                 each["lag_seconds"],
                 each["events_total"],
-                each["reason"] or _reading(each) or "",
+                "; ".join(filter(None, (each["reason"], *reads(each.get("reading", {}))))),
             )
             for each in document["sources"]
         ],
@@ -205,9 +206,3 @@ def _sum(parts: list[Mapping[str, Any]], name: str) -> int | None:
     values = [part[name] for part in parts]
     return None if None in values else sum(values)
 
-
-def _reading(source: Mapping[str, Any]) -> str:
-    return "; ".join(
-        f"{name}: {read['rows_done']} of about {read['rows_total'] or '?'}"
-        for name, read in source.get("reading", {}).items()
-    )

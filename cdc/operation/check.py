@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cdc.building import declared_topics, kafka_connection
+from cdc.building import declared_topics, kafka_connection, lacking
 from cdc.kafka import topics
 from cdc.runtime.errors import LedgerError
 from cdc.runtime.kafka_probe import probe
@@ -17,6 +17,8 @@ from schemas.topics import source_group, target_group, transactional_id
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 FAIL_EXIT = 3
+USAGE_EXIT = 2
+CONFIGURATION = "configuration"
 SERVER_SECONDS_MAX = 30.0
 _PUBLISHING = ("write", "describe", "describe configs", "read")
 
@@ -40,7 +42,11 @@ class Checked:
 
     @property
     def exit_code(self) -> int:
-        return FAIL_EXIT if any(each.outcome == FAIL for each in self.checks) else 0
+        """Of a wrong configuration first: nothing else can be right before it is."""
+        failed = {each.name for each in self.checks if each.outcome == FAIL}
+        if CONFIGURATION in failed:
+            return USAGE_EXIT
+        return FAIL_EXIT if failed else 0
 
     def document(self) -> dict[str, Any]:
         """The contract's JSON."""
@@ -122,21 +128,14 @@ def _topic(each: topics.Difference) -> Check:
 
 
 def configured(settings: Settings) -> list[Check]:
-    """The configuration itself was read and fits together, or we would not be here."""
-    found = [
-        Check(
-            "configuration",
-            "settings",
-            PASS,
-            f"{len(settings.sources)} sources, {len(settings.targets)} targets",
-        )
-    ]
-    for what, names, fix in (
-        ("source", settings.sources, "configure [sources.NAME], or MONGODB_URI"),
-        ("target", settings.targets, "configure [targets.NAME], or DATABASE_URL"),
-    ):
-        if not names:
-            found.append(Check("configuration", f"{what}s", WARN, f"no {what} is configured", fix))
+    """It was read and fits together; but without Kafka, or without both sides, nothing runs."""
+    told = f"{len(settings.sources)} sources, {len(settings.targets)} targets"
+    found = [Check(CONFIGURATION, "settings", PASS, told)]
+    for name in ("kafka", "sources", "targets"):
+        one_side = name != "kafka" and (settings.sources or settings.targets)
+        for each in lacking(settings, name):
+            outcome = WARN if one_side else FAIL
+            found.append(Check(CONFIGURATION, each.place, outcome, each.reason, each.fix))
     return found
 
 

@@ -303,6 +303,7 @@ class SourceRunner:
             name: {
                 "rows_done": read.rows_done,
                 "rows_total": read.rows_total,
+                "rows_per_second": round(read.rate(now), 1),
                 "remaining_seconds": read.remaining_seconds(now),
             }
             for name, read in self._progress.reads.items()

@@ -62,9 +62,13 @@ class Breaker:
         elif circuit.failures >= FAILURES_MAX:
             self._open(circuit, OPEN_SECONDS, error)
 
-    def reset(self, credential: str) -> None:
-        """Forgets what happened: a person says that it is mended."""
-        self._circuits.pop(credential, None)
+    def reset(self) -> None:
+        """Forgets failures: a person says that it is mended. What a server asked for stays."""
+        self._circuits = {
+            credential: circuit
+            for credential, circuit in self._circuits.items()
+            if getattr(circuit.error, "retry_after_seconds", None) is not None
+        }
 
     def _open(self, circuit: _Circuit, seconds: float, error: LedgerError) -> None:
         circuit.until = self._now() + seconds

@@ -18,6 +18,7 @@ LedgerError
 Unknown errors stop. Lower libraries' errors are mapped to this tree once, where they are caught.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 
@@ -56,6 +57,15 @@ class LedgerError(Exception):
         where = " ".join(part for part in (self.operation, self.subject, self.position) if part)
         text = f"{where}: {self.message}" if where else self.message
         return f"{text}; {self.hint}" if self.hint else text
+
+
+def each_of(error: BaseException) -> Iterator[BaseException]:
+    """The errors of a group, and of groups within; a single one is its own."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from each_of(inner)
+    else:
+        yield error
 
 
 class SettingsError(LedgerError):

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from cdc.runtime.errors import BrokenPromise
+from cdc.runtime.errors import BrokenPromise, LedgerError, each_of
 
 DRAIN_SECONDS = 15.0
 CANCEL_SECONDS = 2.0
@@ -143,11 +143,19 @@ class Services:
         """Raises the first death; a service that returned unasked is one too."""
         for name, task in self._tasks.items():
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                self._log.error("task died", task=name, error_class=type(error).__name__)
+                self._log.error("task died", task=name, **_reasons(error))
                 raise error
         for name in early:
             self._log.error("task died", task=name, error_class="returned")
             raise BrokenPromise("a service ended without being asked to", subject=name)
+
+
+def _reasons(error: BaseException) -> dict[str, str]:
+    """For the log: what each error of a group is, and what ours say (others may hold a payload)."""
+    errors = list(each_of(error))
+    said = "; ".join(str(each) for each in errors if isinstance(each, LedgerError))
+    classes = ", ".join(sorted({type(each).__name__ for each in errors}))
+    return {"error_class": classes} | ({"error": said} if said else {})
 
 
 def _unfinished() -> list["asyncio.Task[Any]"]:

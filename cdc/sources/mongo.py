@@ -297,6 +297,9 @@ class MongoSource:
             raise Unavailable("the source is not open", subject=self.name)
         return self._pages
 
+    def mended(self) -> None:
+        """Every session connects anew: nothing is remembered of what failed."""
+
     async def close(self) -> None:
         client, self._client = self._client, None
         if client is None:

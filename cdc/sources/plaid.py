@@ -141,6 +141,9 @@ class PlaidSource(PolledSource[dict[str, Any]]):
         held = {f"{name}/{resource}": found for resource, found in rows.items()}
         return place.hold(held, self._loader(name), at, asked), token
 
+    def mended(self) -> None:
+        self._api.mended()
+
     async def close(self) -> None:
         await self._api.close()
 

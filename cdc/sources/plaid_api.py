@@ -227,5 +227,9 @@ class PlaidApi:
     ) -> T:
         return await self._client.post(path, decoder, body=body, credential=token)
 
+    def mended(self) -> None:
+        """A person says so: what was refused is tried again at once."""
+        self._client.breaker.reset()
+
     async def close(self) -> None:
         await self._client.close()

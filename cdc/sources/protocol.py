@@ -150,6 +150,9 @@ class Source(Protocol):
         place; None where there is none, or it is not known.
         """
 
+    def mended(self) -> None:
+        """A person asks: what a server refused before is tried again now, not after a while."""
+
     async def close(self) -> None:
         """Lets everything go; safe before ``open`` and twice."""
 

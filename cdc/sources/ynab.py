@@ -202,6 +202,9 @@ class YnabSource(PolledSource[Whole]):
         rows = {f"{plan_id}/{resource}": found for resource, found in whole.rows.items()}
         return place.hold(rows, _loader(whole.document), at, asked, since=whole.since), whole
 
+    def mended(self) -> None:
+        self._api.mended()
+
     async def close(self) -> None:
         await self._api.close()
 

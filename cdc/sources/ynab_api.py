@@ -185,6 +185,10 @@ class YnabApi:
                 ) from error
             raise
 
+    def mended(self) -> None:
+        """A person says so: a refused token is tried again at once."""
+        self._client.breaker.reset()
+
     async def close(self) -> None:
         await self._client.close()
 

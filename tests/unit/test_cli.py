@@ -13,6 +13,7 @@ from cdc import __version__
 from cdc.cli import output as output_module
 from cdc.cli.commands import app
 from cdc.cli.output import Output, described, exit_code, shown, table
+from cdc.cli.upkeep import _status
 from cdc.runtime.errors import Fenced, LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.settings_reader import Fault, FaultySettings
 from tests.test_tidy import REPOSITORY
@@ -64,7 +65,7 @@ def test_every_command_has_the_common_options_and_an_example(words: list[str]) -
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_nothing_configured_is_wrong_usage_with_the_way_out(words: list[str]) -> None:
     if words == ["check"] or words == ["status"]:
-        pytest.skip("they answer all the same")
+        pytest.skip("they answer with a document of their own")
     result = cdc(*words, "--json")
     assert result.exit_code == 2, result.output
     document = json.loads(result.stdout)
@@ -117,6 +118,47 @@ def test_the_faults_of_the_settings_are_a_failed_check(tmp_path: Path) -> None:
     assert set(check) == {"name", "subject", "outcome", "detail", "fix"}
     assert (check["name"], check["outcome"]) == ("configuration", "fail")
     assert "bootstrap_servers" in check["fix"]
+
+
+def test_check_of_nothing_is_wrong_configuration(tmp_path: Path) -> None:
+    """It called it a missing server: what ``cdc run`` ends on with 2 is 2 here, too."""
+    result = cdc("check", "--json")
+    assert result.exit_code == 2
+    failed = {each["subject"]: each for each in json.loads(result.stdout)["checks"][1:]}
+    assert set(failed) == {"kafka.bootstrap_servers", "sources", "targets"}
+    assert {each["outcome"] for each in failed.values()} == {"fail"}
+    assert all(each["fix"] for each in failed.values())
+
+
+def test_status_tells_how_far_a_whole_read_is() -> None:
+    reading = {
+        "payments": {
+            "rows_done": 200,
+            "rows_total": 1000,
+            "rows_per_second": 20.4,
+            "remaining_seconds": 39.2,
+        },
+        "users": {
+            "rows_done": 5,
+            "rows_total": None,
+            "rows_per_second": 0.0,
+            "remaining_seconds": None,
+        },
+    }
+    source = {"name": "property", "state": "reading whole", "reason": "payments: resync 7"}
+    source |= {"lag_seconds": 1, "events_total": 205, "reading": reading}
+    document = {
+        "sources": [source],
+        "consumers": [],
+        "dead_letters": {"open": 0},
+        "integration_errors": [],
+        "unassigned_transactions": 0,
+        "other_currency_transactions": 0,
+    }
+    line = list(_status(document))[1]
+    assert line.endswith(
+        "payments: resync 7; payments: 200 of about 1000, 20/s, 39 s left; users: 5, 0/s"
+    )
 
 
 def test_the_example_configuration_is_right(monkeypatch: pytest.MonkeyPatch) -> None:

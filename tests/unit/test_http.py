@@ -259,6 +259,21 @@ async def test_a_refused_credential_is_told_again_but_not_tried_again() -> None:
         assert client.requests_total == 2
 
 
+async def test_what_a_person_mended_is_tried_again_at_once() -> None:
+    clock = Clock()
+    async with server(reply(b"{}", status="401 No"), clock) as client:
+        await failure(client)
+        client.breaker.reset()
+        await failure(client)
+        assert client.requests_total == 2
+    asked = reply(b"{}", status="429 No", extra="Retry-After: 60\r\n")
+    async with server(asked, clock) as client:
+        await failure(client)
+        client.breaker.reset()  # nobody mends that: the server is left alone
+        await failure(client)
+        assert client.requests_total == 1
+
+
 async def test_a_clock_set_back_does_not_keep_the_circuit_open() -> None:
     clock = Clock()
     async with server(reply(b"{}", status="401 No"), clock) as client:

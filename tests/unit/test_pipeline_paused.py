@@ -53,5 +53,6 @@ async def test_a_source_that_waits_can_be_paused_and_resumed(error: LedgerError)
     assert line.progress.state is State.PAUSED
     source.error = None
     line.resume()
+    assert source.mended_times == 1, "what a server refused before is tried again at once"
     await run_until_ended(line, task, stop, lambda: quiet(database, broker))
     check(database, broker)

@@ -317,6 +317,21 @@ async def test_its_condition_follows_ownership_and_state(world: World) -> None:
     assert seen() == ("degraded", "fenced: why")
 
 
+async def test_how_far_a_whole_read_is(world: World) -> None:
+    world.progress.totals = {"payments": 1000}
+    world.progress.note_reads({"payments": 100})
+    world.now += 10
+    world.progress.note_reads({"payments": 300})
+    assert world.runner.document()["reading"] == {
+        "payments": {
+            "rows_done": 300,
+            "rows_total": 1000,
+            "rows_per_second": 20.0,
+            "remaining_seconds": 35.0,
+        }
+    }
+
+
 async def test_lag_is_told_by_the_owner_alone(world: World) -> None:
     series = 'cdc_source_lag_seconds{source="property"}'
     running = world.start()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cdc.runtime.errors import BrokenPromise, Unfit
+from cdc.runtime.errors import BrokenPromise, Unavailable, Unfit
 from cdc.runtime.services import Services
 
 
@@ -117,6 +117,27 @@ async def test_the_death_of_one_drains_the_others_and_is_raised() -> None:
         await services.wait()
     assert drained.is_set()
     assert lines.said("task died")[0]["task"] == "bad"
+
+
+async def test_a_death_of_several_reasons_is_logged_with_each() -> None:
+    """It said ``ExceptionGroup`` where two servers were missing."""
+    services, lines = make()
+
+    async def bad(_: asyncio.Event) -> None:
+        missing = [Unavailable("nobody listens"), Unfit("not migrated", hint="run `cdc migrate`")]
+        raise ExceptionGroup("cannot start", [*missing, ValueError("a payload")])
+
+    services.add("bad", bad)
+    services.start()
+    with pytest.raises(ExceptionGroup):
+        await services.wait()
+    assert lines.said("task died") == [
+        {
+            "task": "bad",
+            "error_class": "Unavailable, Unfit, ValueError",
+            "error": "nobody listens; not migrated; run `cdc migrate`",
+        }
+    ]
 
 
 async def test_a_service_that_just_returns_is_a_death() -> None:
