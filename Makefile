@@ -3,6 +3,8 @@ SHELL := bash
 PYTHON ?= python3
 RUN := .venv/bin/python
 STACK ?= default
+# Tests wait for servers more than they work. A file is one worker's, and the slowest come first.
+WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo test check bench crash stack stack-down lock
 .DEFAULT_GOAL := help
@@ -16,14 +18,14 @@ install: .venv/installed  ## everything into .venv/, the servers' packages into 
 .venv/installed: requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" bash compose/install.sh
 
-demo: .venv/installed  ## see it work: a company lives, its books follow. FOR=20s ends by itself
-	@set -m; $(RUN) -m compose.demo $(if $(FOR),--for $(FOR)); exit $$?
+demo: .venv/installed  ## see it work: a company lives, its books follow. FOR=20s ends by itself, SEED=7
+	@set -m; $(RUN) -m compose.demo $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)); exit $$?
 
 test: .venv/installed  ## all tests of a change. T=path: a part, on a stack that is left up
 ifdef T
 	@LEDGER_STACK=test $(RUN) -m pytest $(T)
 else
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(WORKERS)
 endif
 
 crash: .venv/installed  ## every crash point, repeats and pairs, fail-overs: 25 minutes

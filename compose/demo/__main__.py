@@ -68,7 +68,7 @@ async def _run(arguments: argparse.Namespace) -> int:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
-        screen.say(f"company number {seed} (the same again: --seed {seed})")
+        screen.say(f"company number {seed} (the same again: make demo SEED={seed})")
         try:
             outcome = await running
         except Interrupted:

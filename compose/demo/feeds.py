@@ -24,7 +24,8 @@ from compose.simulators.ynab_household import YnabSize
 
 PLAN_SOURCE, BANK_SOURCE = "household", "bank"
 PLAN_TRANSACTIONS, BANK_TRANSACTIONS, YEARS = 600, 300, 1
-POLL_SECONDS = 2
+POLL_SECONDS, BANK_POLL_SECONDS = 2, 6
+"""Plaid answers `/accounts/get`, which every news of a bank brings, 15 times a minute."""
 CHANGES_SECONDS = 1.5
 PAYEE, BANK_TEXT, CENTS = "Blue Bottle Coffee", "SQ *BLUE BOTTLE COFFEE 0423", 1837
 PAYEES = ("Mercado Central", "City Transit", "Willow Pharmacy", "Rolling Bikes")
@@ -41,7 +42,7 @@ type = "plaid"
 client_id = "{client}"
 secret = "{secret}"
 base_url = "{bank_url}"
-poll_seconds = {seconds}
+poll_seconds = {bank_seconds}
 items = [{{ name = "checking", access_token = "{item}" }}]
 """
 _LOOK = """
@@ -66,6 +67,8 @@ _MATCH = """
 SELECT score, state, reason FROM budget.matches
 WHERE book = $1 AND transaction_id = ANY($2::text[]) AND other_id = ANY($2::text[])
 """
+_ALIKE = {"account": "account", "date": "day", "payee": "payee"}
+"""Part of a match's score → what a person calls it."""
 
 
 class Feeds:
@@ -113,6 +116,7 @@ class Feeds:
                 bank_url=self.plaid.base_url,
                 item=self.item.item.access_token,
                 seconds=POLL_SECONDS,
+                bank_seconds=BANK_POLL_SECONDS,
             )
         )
 
@@ -231,5 +235,9 @@ def _asks_for_news(seen: Seen) -> bool:
 
 
 def _why(match: asyncpg.Record) -> str:
+    """What of the two rows is the same, and what only alike."""
     parts = json.loads(match["reason"])
-    return ", ".join(f"{name} {value}" for name, value in parts.items() if name != "rule")
+    same = [word for part, word in _ALIKE.items() if parts[part] == 1]
+    alike = [f"{word} {parts[part]:.2f} alike" for part, word in _ALIKE.items() if parts[part] < 1]
+    words = [*([f"same {', '.join(same)}"] if same else []), *alike]
+    return ", ".join([*words, "no rival" if parts["alone"] == 1 else "rivals"])

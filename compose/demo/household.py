@@ -52,9 +52,7 @@ class Household:
         `source_alive` is held for the job, which the source's process carries out.
         """
         await until(self._read, READ_SECONDS_MAX, "the first read of YNAB and Plaid")
-        self._screen.say(
-            "a coffee is bought: entered by hand at YNAB, told by the bank through Plaid"
-        )
+        self._screen.say("a coffee is bought: typed in at YNAB, told by the bank (Plaid)")
         self.feeds.purchase()
 
         async def both() -> bool:
@@ -70,7 +68,7 @@ class Household:
             rows = await self.feeds.seen_purchase(self._postgres)
         counted = sum(row.counted for row in rows)
         self._screen.say(
-            f"`cdc jobs run deduplicate`: the coffee has {len(rows)} rows, and is counted "
+            f"`cdc jobs run deduplicate`: the coffee, {len(rows)} rows, is counted "
             f"{'once' if counted == 1 else f'{counted} times'}"
         )
         if rows:
@@ -87,6 +85,8 @@ class Household:
         async def asked() -> bool:
             return self.feeds.asked_since
 
+        if not self.feeds.asked_since:
+            self._screen.say("waiting until YNAB and the bank are asked for news once more")
         await until(asked, ASKED_SECONDS_MAX, "the next look at YNAB and Plaid")
         plan, item = self.feeds.plan.plan, self.feeds.item.item
         deadline = time.monotonic() + SETTLED_SECONDS

@@ -17,6 +17,8 @@ from compose.demo.way import Arrival
 
 STORY_LINES = 5
 LINES_MIN, ARRIVALS_MIN = 24, 3
+WIDE_COLUMNS = 110
+"""From here on there is room for income and expenses."""
 """On the smallest terminal the picture fills all lines; larger ones show more changes."""
 PLAIN_SECONDS = 2.0
 PLAIN_ARRIVALS = 2
@@ -55,11 +57,15 @@ class Picture:
     written: int = 0
     arrived: int = 0
     under_way: int = 0
+    unmappable: int = 0
+    """Written without an amount, for now. `written` is the sum of the other three."""
     lag_seconds: float = 0.0
     per_second: float = 0.0
     p50_ms: float | None = None
     p99_ms: float | None = None
     rows: int = 0
+    expected: int = 0
+    """Rows that the first read will make."""
     dead_letters: int = 0
     last: list[Arrival] = field(default_factory=list)
     busiest: list[Any] = field(default_factory=list)
@@ -121,11 +127,12 @@ class Screen:
             return
         self._next_plain = time.monotonic() + PLAIN_SECONDS
         if not picture.written:
-            self.say(f"{picture.rows:,} rows in Postgres")
+            self.say(f"{_first_read(picture)} rows in Postgres")
             return
         self.say(
-            f"written {picture.written:,} ({picture.per_second:.0f}/s), in Postgres "
-            f"{picture.arrived:,}, under way {picture.under_way}, lag {picture.lag_seconds:.1f} s, "
+            f"written {picture.written:,} ({picture.per_second:.0f}/s) = in Postgres "
+            f"{picture.arrived:,} + under way {picture.under_way} + no amount "
+            f"{picture.unmappable}, lag {picture.lag_seconds:.1f} s, "
             f"p50 {_ms(picture.p50_ms)}, p99 {_ms(picture.p99_ms)}; source {picture.source}, "
             f"consumer {picture.consumer}"
         )
@@ -139,18 +146,18 @@ class Screen:
 
     def _drawn(self, picture: Picture) -> Panel:
         shown = ARRIVALS_MIN + max(0, self._console.height - LINES_MIN)
+        parts = [_stages(picture), _figures(picture)]
+        if picture.last:
+            parts.append(_arrivals(picture.last[-shown:]))
+        if picture.busiest:
+            parts.append(_accounts(picture.busiest, self._console.width >= WIDE_COLUMNS))
+        if picture.feeds:
+            parts += [_feeds(picture), _purchase(picture.purchase)]
         body = Group(
-            _stages(picture),
-            _figures(picture),
-            _arrivals(picture.last[-shown:]),
-            _accounts(picture.busiest),
-            _feeds(picture),
-            _purchase(picture.purchase),
+            *parts,
             Text("\n".join(self._story), style="cyan", no_wrap=True, overflow="ellipsis"),
         )
-        title = (
-            f"a property company and a household live, their books follow · {self._seconds:.0f} s"
-        )
+        title = f"a company and a household live, their books follow · {self._seconds:.0f} s"
         return Panel(body, title=title, subtitle="Ctrl-C: end and compare", border_style="blue")
 
 
@@ -169,60 +176,72 @@ def _mood(state: str) -> str:
     return "bold yellow" if "start" in state or "reading" in state else "bold green"
 
 
+def _first_read(picture: Picture) -> str:
+    return f"{picture.rows:,}" + (f" of {picture.expected:,}" if picture.expected else "")
+
+
 def _figures(picture: Picture) -> Text:
+    """Before anything is written: how far the first read is. Then the sum, and the times."""
+    if not picture.written:
+        return Text.assemble(("first read: ", "dim"), f"{_first_read(picture)} rows in Postgres")
     return Text.assemble(
-        ("changes written ", "dim"),
+        ("written ", "dim"),
         f"{picture.written:,} ({picture.per_second:.0f}/s)",
-        ("   in Postgres ", "dim"),
+        (" = in Postgres ", "dim"),
         f"{picture.arrived:,}",
-        ("   under way ", "dim"),
+        (" + under way ", "dim"),
         (f"{picture.under_way}", "bold red" if picture.lag_seconds > 1 else ""),
-        ("   lag ", "dim"),
-        f"{picture.lag_seconds:.1f} s",
-        ("\ncommit to commit p50 ", "dim"),
-        _ms(picture.p50_ms),
-        ("  p99 ", "dim"),
-        _ms(picture.p99_ms),
-        ("   rows ", "dim"),
+        (" + no amount ", "dim"),
+        f"{picture.unmappable}",
+        ("\nrows ", "dim"),
         f"{picture.rows:,}",
         ("   dead letters ", "dim"),
         f"{picture.dead_letters}",
+        ("   lag ", "dim"),
+        f"{picture.lag_seconds:.1f} s",
+        ("   took p50 ", "dim"),
+        _ms(picture.p50_ms),
+        (" p99 ", "dim"),
+        _ms(picture.p99_ms),
     )
 
 
 def _arrivals(last: list[Arrival]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
-    table.add_column("last changes, commit to commit", ratio=1, no_wrap=True)
+    table.add_column("last changes, from commit to commit", ratio=1, no_wrap=True)
     table.add_column("took", justify="right", no_wrap=True)
-    table.add_column("came by (topic/partition @ offset)", no_wrap=True, style="dim")
+    table.add_column("topic/partition @ offset", no_wrap=True, style="dim")
     for each in reversed(last):
         style = "red" if each.milliseconds > SLOW_MS else ""
         table.add_row(
-            Text(each.happening.what), Text(_ms(each.milliseconds), style), Text(each.place)
+            Text(each.happening.what),
+            Text(_ms(each.milliseconds), style),
+            Text(each.place.rpartition(".")[2]),
         )
     return table
 
 
-def _accounts(busiest: list[Any]) -> Table:
+def _accounts(busiest: list[Any], wide: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
     table.add_column("busiest properties", ratio=1, no_wrap=True)
-    table.add_column("owner", no_wrap=True)
-    for name in ("transactions", "income", "expenses", "balance"):
+    table.add_column("owner", no_wrap=True, max_width=24 if wide else 15)
+    names = ("payments", "income", "expenses", "balance")
+    for name in names if wide else (names[0], names[-1]):
         table.add_column(name, justify="right", no_wrap=True)
     for row in busiest:
+        sums = (f"{row['total_income']:,.2f}", f"{row['total_expenses']:,.2f}") if wide else ()
         table.add_row(
             Text(row["name"] or ""),
             Text(row["owner_name"] or "–"),
             f"{row['transactions']:,}",
-            f"{row['total_income']:,.2f}",
-            f"{row['total_expenses']:,.2f}",
+            *sums,
             Text(f"{row['running_balance']:,.2f} {row['currency']}", "bold"),
         )
     return table
 
 
 def _feed_words(feed: FeedLine) -> str:
-    return f"{feed.rows:,} transactions, {feed.requests} requests; last: {feed.last}"
+    return f"{feed.rows:,} transactions; {feed.last}"
 
 
 def _feeds(picture: Picture) -> Text:
@@ -239,10 +258,10 @@ def _feeds(picture: Picture) -> Text:
 def _purchase(lines: list[PurchaseLine]) -> Text:
     """The one purchase, a line a row, and why it is one."""
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append("one purchase by both feeds: ", "bold")
+    text.append("one purchase: ", "bold")
     if not lines:
         return text.append("not yet", "dim")
-    text.append(lines[0].why or "its rows arrive, `cdc jobs run deduplicate` comes next", "yellow")
+    text.append(lines[0].why or "its rows arrive, then they are matched", "yellow")
     for each in lines:
         counts = "counted" if each.counted else "not counted again"
         text.append(f"\n  {each.feed:<6} {each.told:<30} {each.amount:>9,.2f}  ")

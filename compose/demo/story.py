@@ -49,6 +49,7 @@ class Outcome:
     rows: int = 0
     differences: int | None = None
     kills: int = 0
+    """Of our own processes: 2, or fewer where a person ended the demo before."""
     p50_ms: float | None = None
     p99_ms: float | None = None
     events_per_second: int = 0
@@ -144,8 +145,8 @@ class Story:
     async def _found(self, life: Life, way: Way) -> None:
         """The company as it stands, then our processes, then all of it in the books."""
         self._screen.say(
-            f"writing a company into MongoDB: {PROPERTIES} properties, {OWNERS} people, "
-            f"{self._company.history:,} payments of five years"
+            f"writing {PROPERTIES} properties, {OWNERS} people and "
+            f"{self._company.history:,} payments into MongoDB"
         )
         documents, *_ = await asyncio.gather(
             life.found(),
@@ -156,9 +157,8 @@ class Story:
         began = time.time()
         self._source.start()
         self._consumer.start()
-        self._screen.say(
-            "`cdc run`, `cdc consume` started: all is read whole, YNAB and Plaid (simulated), too"
-        )
+        self._screen.say("`cdc run`, `cdc consume` started: everything is read whole, once")
+        self._picture.expected = documents
         self._picture.source = self._picture.consumer = "starting"
         deadline = began + FIRST_READ_SECONDS_MAX
 
@@ -173,7 +173,7 @@ class Story:
         seconds = time.time() - began
         self._events_per_second = round(documents / seconds)
         self._screen.say(
-            f"{documents:,} documents are rows, {seconds:.1f} s after both processes started "
+            f"{documents:,} documents are rows, {seconds:.1f} s after the start "
             f"({self._events_per_second:,}/s)"
         )
 
@@ -245,6 +245,7 @@ class Story:
     def _show(self, way: Way) -> None:
         picture = self._picture
         picture.written, picture.arrived = way.written, way.arrived
+        picture.unmappable = way.unmappable
         picture.under_way, picture.lag_seconds = way.under_way, way.lag_seconds
         picture.per_second = way.per_second
         picture.p50_ms, picture.p99_ms = way.percentile(0.5), way.percentile(0.99)
@@ -281,8 +282,7 @@ class Story:
         self._recoveries.append(round(seconds, 2))
         way.calm_since = time.time()
         self._screen.say(
-            f"the {name} is back: {seconds:.2f} s after its new start, the {waiting} changes that "
-            "waited are in Postgres, each once"
+            f"the {name} is back: the {waiting} that waited arrived, once, in {seconds:.2f} s"
         )
 
     async def _become_quiet(self, life: Life, way: Way) -> None:
@@ -297,6 +297,14 @@ class Story:
 
         await until(quiet, QUIET_SECONDS_MAX, "the arrival of the last changes")
         self._show(way)
+        self._screen.say(
+            f"{way.written:,} changes: {way.arrived:,} became rows, {way.unmappable} had no amount "
+            "(dead letters, until a later change filled it in)"
+        )
+        if self._kills < len(KILLS_AT):
+            self._screen.say(
+                f"ended before its time: {self._kills} of {len(KILLS_AT)} kills were shown"
+            )
 
     async def _compare(
         self,

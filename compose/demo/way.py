@@ -61,8 +61,8 @@ class Way:
         self._whose = (book, source)
         self._waiting: dict[tuple[str, str], list[Happening]] = {}
         self._recent: deque[float] = deque()
-        self.written = 0
-        self.arrived = 0
+        self.written = self.arrived = self.unmappable = 0
+        """What was written has arrived, is under way, or cannot become a row as it stands."""
         self.calm_since = 0.0
         """Times of changes before it are shown, not counted: one of our processes was dead."""
         self.milliseconds: list[float] = []
@@ -73,7 +73,9 @@ class Way:
         for each in happenings:
             self.written += 1
             self._recent.append(time.time())
-            if each.mappable:
+            if not each.mappable:
+                self.unmappable += 1
+            else:
                 key = (TABLES[each.collection], id_text(each.id))
                 self._waiting.setdefault(key, []).append(each)
 

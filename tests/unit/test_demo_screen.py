@@ -1,6 +1,7 @@
 """What a person reads, on a terminal and in a log file; and how long a demo is asked to last."""
 
 import argparse
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -16,9 +17,10 @@ ARRIVAL = Arrival(
 PICTURE = Picture(
     source="streaming",
     consumer="killed",
-    written=1234,
+    written=1246,
     arrived=1200,
     under_way=34,
+    unmappable=12,
     lag_seconds=1.5,
     p50_ms=5.5,
     p99_ms=2_500.0,
@@ -35,7 +37,18 @@ PICTURE = Picture(
         }
     ],
 )
-SHOWN = ("1,234", "1.5 s", "5.5 ms", "2.5 s", "6.2 ms", "[EUR]", "streaming", "killed")
+SHOWN = (
+    "1,246",
+    "1,200",
+    "no amount 12",
+    "1.5 s",
+    "5.5 ms",
+    "2.5 s",
+    "6.2 ms",
+    "[EUR]",
+    "streaming",
+    "killed",
+)
 
 
 def test_plain_lines_tell_it_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +76,43 @@ def test_the_picture_tells_it_all(
         screen.show(PICTURE)
         screen.say("after the picture was drawn")
     assert "after the picture was drawn" in capsys.readouterr().out
+
+
+def test_on_eighty_columns_no_figure_is_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    money = {"running_balance": Decimal("1048261.67"), "total_income": Decimal("1135990.01")}
+    account = PICTURE.busiest[0] | money | {"owner_name": "Laura Silva-Marchetti", "name": "B" * 30}
+    happening = Happening("payments", 1, "paid: late_fee 63.72 EUR", 0.0)
+    last = [Arrival(happening, 28.5, "ledger.accounting.transactions/7 @ 34190")] * 3
+    picture = replace(PICTURE, busiest=[account, account], last=last, written=123_456)
+    with Screen(live=True) as screen:
+        screen._console.print(screen._drawn(picture))
+    drawn = capsys.readouterr().out
+    for each in (
+        "1,048,261.67 USD",
+        "386",
+        "transactions/7 @ 34190",
+        "28.5 ms",
+        "BBBBBBBB",
+        "63.72",
+    ):
+        assert each in drawn
+    assert "no amount 12 " in drawn
+    assert all(len(line) <= 80 for line in drawn.splitlines())
+
+
+def test_before_the_first_rows_there_are_no_empty_tables(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with Screen(live=True) as screen:
+        screen._console.print(screen._drawn(Picture(rows=1_200, expected=30_700)))
+    drawn = capsys.readouterr().out
+    assert "1,200 of 30,700 rows in Postgres" in drawn
+    assert not any(each in drawn for each in ("last changes", "busiest", "one purchase", "p50"))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("20s", 20), ("20", 20), ("1.5m", 90), ("1h", 3600)])

@@ -98,3 +98,11 @@ async def test_recovered_means_nothing_old_is_under_way(way: Way) -> None:
 async def test_what_cannot_be_mapped_is_not_waited_for(way: Way) -> None:
     way.add([happening(ObjectId(), mappable=False)])
     assert (way.written, way.under_way, way.lag_seconds) == (1, 0, 0.0)
+
+
+async def test_what_is_written_is_the_sum_of_its_three_ends(way: Way, table: Table) -> None:
+    arrives, waits = ObjectId(), ObjectId()
+    way.add([happening(arrives), happening(waits), happening(ObjectId(), mappable=False)])
+    table.put(arrives, 0.001, took_ms=7.5)
+    await way.look()
+    assert (way.written, way.arrived, way.under_way, way.unmappable) == (3, 1, 1, 1)
