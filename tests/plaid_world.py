@@ -14,6 +14,7 @@ from cdc.sources.plaid_tables import TABLES
 from compose.simulators.plaid import CLIENT_ID, SECRET, PlaidSimulator
 from compose.simulators.plaid_bank import PlaidSize
 from compose.simulators.plaid_item import Item
+from compose.simulators.plaid_sync import parsed
 from tests.followed import Followed, differences
 
 PAGES = PlaidSize(transactions=1_200)
@@ -68,6 +69,24 @@ class World:
                 truth.setdefault(entity, {}).update(rows)
         for entity, rows in truth.items():
             assert differences(self.followed.rows(entity), rows) == [], entity
+
+    def check_cursor(self) -> int:
+        """No cursor is ahead of the rows: what it covers is on the topics. How many were held."""
+        held = 0
+        for cursor in self.followed.cursors().values():
+            place = parsed((cursor.token or {}).get("cursor") or "")
+            read = cursor.reads.get(f"{cursor.stream}/transactions")
+            if place is None or read is None or not read.done:
+                continue
+            items = [edits.item for edits in self.sim.items.values()]
+            (item,) = (each for each in items if each.item_id == place.item_id)
+            later = {entry.row.transaction_id for entry in item.log[place.base :]}
+            covered = {entry.row.transaction_id for entry in item.log[: place.base]} - later
+            truth, found = truth_of(item)["budget.transactions"], "budget.transactions"
+            rows = {key: row for key, row in self.followed.rows(found).items() if key in covered}
+            assert differences(rows, {key: truth[key] for key in truth.keys() & covered}) == []
+            held += 1
+        return held
 
     def balances(self, account_id: str) -> list[dict[str, Any]]:
         rows = self.followed.rows("budget.balances").values()

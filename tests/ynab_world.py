@@ -77,6 +77,26 @@ class World:
                 found = {key: row for key, row in found.items() if key in rows}
             assert differences(found, rows) == [], entity
 
+    def check_cursor(self, since_ms: int = 0) -> int:
+        """No cursor is ahead of the rows: what it covers is on the topics. How many were held.
+
+        Cursors from before ``since_ms``, and of whole reads that have not ended, are left out.
+        """
+        held = 0
+        for cursor in self.followed.cursors().values():
+            knowledge = (cursor.token or {}).get("knowledge", {}).get("plan")
+            read = cursor.reads.get(f"{cursor.stream}/transactions")
+            if knowledge is None or read is None or not read.done or cursor.position < since_ms:
+                continue
+            plan = self.sim.books[cursor.stream].plan
+            stamps = plan.transactions.stamps
+            truth, found = truth_of(plan)["budget.transactions"], "budget.transactions"
+            covered = {key for key, stamp in stamps.items() if stamp <= knowledge}
+            rows = {key: row for key, row in self.followed.rows(found).items() if key in covered}
+            assert differences(rows, {key: truth[key] for key in truth.keys() & covered}) == []
+            held += 1
+        return held
+
 
 @asynccontextmanager
 async def world(*sizes: YnabSize, seed: int = 1, **options: Any) -> AsyncIterator[World]:

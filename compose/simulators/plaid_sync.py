@@ -92,7 +92,7 @@ class Streams:
             return Cursor(item.item_id, account_id, 0, end, end, 0, end)
         if not asked.cursor:
             return Cursor(item.item_id, account_id, 0, 0, end, 0, 0)
-        cursor = _parsed(asked.cursor)
+        cursor = parsed(asked.cursor)
         if cursor is None or (cursor.item_id, cursor.account_id) != (item.item_id, account_id):
             raise refuse("INVALID_FIELD", "cursor is not valid for this item")
         if cursor.issue <= item.refused_issues:
@@ -148,7 +148,8 @@ def _text(cursor: Cursor) -> str:
     return base64.b64encode(check + plain).decode()
 
 
-def _parsed(text: str) -> Cursor | None:
+def parsed(text: str) -> Cursor | None:
+    """What a cursor's text holds; None where it is none of ours."""
     try:
         raw = base64.b64decode(text, validate=True)
         check, plain = raw[:CHECKSUM_CHARS], raw[CHECKSUM_CHARS:]
