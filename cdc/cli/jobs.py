@@ -95,14 +95,19 @@ def list_jobs(
 
         found = await list_jobs(known, state, kind, rows_max)
         columns = ("id", "kind", "state", "attempts", "requested_at", "finished_at", "requested_by")
-        rows = [[each[column] for column in columns] for each in found]
+        rows = [[*(each[column] for column in columns), _reason(each)] for each in found]
         output.result(
             {"jobs": found},
-            lambda: table([column.upper() for column in columns], rows) if rows else ["none"],
+            lambda: table([*map(str.upper, columns), "REASON"], rows) if rows else ["none"],
         )
         return 0
 
     execute(common(config, as_json, debug, settings), work)
+
+
+def _reason(job: Mapping[str, Any]) -> str:
+    """Why it is not done: the last attempt's error."""
+    return job["errors"][-1]["error"] if job["errors"] and job["state"] != "done" else ""
 
 
 @jobs.command("show")
@@ -168,7 +173,7 @@ def watch_job(
     settings: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Follow a job to its end: a bar on a terminal, else one JSON document a line.
+    """Follow a job to its end. A bar on a terminal, else one JSON document a line.
 
     \b
     cdc jobs watch 17

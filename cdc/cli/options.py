@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import signal
+import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -73,11 +75,23 @@ def execute(
         (tell_faults or _tell_faults)(faulty, output)
         code = faulty.exit_code
     except Exception as error:  # noqa: BLE001 - the last line of defence: a person reads this
+        if _nobody_reads():
+            raise typer.Exit(SIGNAL_EXIT + signal.SIGPIPE) from None
         if options.debug:
             output.say("".join(traceback.format_exception(error)).rstrip())
         output.error(error)
         code = exit_code(error)
     raise typer.Exit(code)
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of our output went away, as `| head` does: no failure of ours."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return True
+    return False
 
 
 def _tell_faults(faulty: FaultySettings, output: Output) -> None:

@@ -37,7 +37,7 @@ def resync(
     settings: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Ask the source's owner to read it whole, beside its live stream.
+    """Ask for a whole read of a source. Its owner does it, beside its live stream.
 
     \b
     cdc resync property --wait
@@ -111,7 +111,7 @@ def replay(
     settings: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Apply a part of a topic again: missing and damaged rows are made right.
+    """Apply a part of a topic again. Missing and damaged rows are made right.
 
     \b
     cdc replay ledger.accounting.transactions --from 0 --dry-run

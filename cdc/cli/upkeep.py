@@ -62,7 +62,7 @@ def topics(
     settings: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Create the topics that are missing; tell, never change, what differs.
+    """Create the topics that are missing. What differs is told, never changed.
 
     \b
     cdc topics
@@ -86,7 +86,7 @@ def _topics(found: Mapping[str, Any]) -> Iterator[str]:
     for each in found["differences"]:
         yield each["text"]
     if not found["created"] and not found["differences"]:
-        yield f"already_current: {', '.join(found['topics'])}"
+        yield f"already_current: {len(found['topics'])} topics"
 
 
 def check(
@@ -98,7 +98,7 @@ def check(
     settings: Set = None,
     debug: Debug = False,
 ) -> None:
-    """What would stop a run? One line for each check, with the fix.
+    """Tell what would stop a run, and the fix. One line for each check.
 
     \b
     cdc check
@@ -138,7 +138,7 @@ def status(
     settings: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Sources with state and reason, consumers with lag, dead letters.
+    """Show sources, consumers, lag and dead letters.
 
     \b
     cdc status
@@ -159,7 +159,7 @@ def status(
 
 def _status(document: Mapping[str, Any]) -> Iterator[str]:
     yield from table(
-        ("SOURCE", "STATE", "LAG S", "EVENTS", "REASON"),
+        ("SOURCE", "STATE", "LAG S", "EVENTS SINCE START", "REASON"),
         [
             (
                 each["name"],
@@ -172,7 +172,12 @@ def _status(document: Mapping[str, Any]) -> Iterator[str]:
         ],
     )
     yield ""
-    yield from table(("TARGET", "TOPIC", "PARTITIONS", "RECORDS", "LAG"), _topics_of(document))
+    rows = _topics_of(document)
+    yield from (
+        table(("TARGET", "TOPIC", "PARTITIONS", "OFFSETS", "LAG"), rows)
+        if rows
+        else ("no topic has records yet",)
+    )
     yield ""
     for name, value in (
         ("open dead letters", document["dead_letters"]["open"]),
@@ -205,4 +210,3 @@ def _topics_of(document: Mapping[str, Any]) -> list[tuple[object, ...]]:
 def _sum(parts: list[Mapping[str, Any]], name: str) -> int | None:
     values = [part[name] for part in parts]
     return None if None in values else sum(values)
-

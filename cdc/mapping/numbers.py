@@ -116,7 +116,7 @@ def written(sample: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         found = form.fullmatch(text)
         if found is None:
-            raise Refusal("is not written like the sample")
+            raise Refusal(f"is not written like the sample {sample}")
         minus, before, after = found.groups()
         before = before.replace(group, "") if group else before
         before = before.lstrip("0") or "0"

@@ -4,8 +4,9 @@
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from cdc.building import declared_topics, kafka_connection, lacking
@@ -17,6 +18,8 @@ from schemas.topics import source_group, target_group, transactional_id
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 FAIL_EXIT = 3
+SUBJECTS_MAX = 3
+"""So many lines may differ in their subject only; more of them are one line."""
 USAGE_EXIT = 2
 CONFIGURATION = "configuration"
 SERVER_SECONDS_MAX = 30.0
@@ -58,15 +61,24 @@ class Checked:
 
     def lines(self, outcome: Callable[[str], str]) -> Iterator[str]:
         """For a person; ``outcome`` draws the word."""
-        for each in self.checks:
+        for each, subjects in self._alike():
             fix = f"; {each.fix}" if each.fix else ""
-            yield f"{outcome(each.outcome)}  {each.name}  {each.subject}: {each.detail}{fix}"
+            more = f", {subjects[1]}, … ({len(subjects)})" if len(subjects) > SUBJECTS_MAX else ""
+            for subject in subjects[:1] if more else subjects:
+                said = f"{each.name}  {subject}{more}: {each.detail}{fix}"
+                yield f"{outcome(each.outcome)}  {said}"
         for mapping in self.mappings:
             name = f"{mapping['source']} {mapping['mapping']}"
             yield f"{name}: {mapping['mapped']} of {mapping['sampled']} documents map"
             for rule in mapping["unmapped"]:
                 ids = ", ".join(rule["example_ids"])
                 yield f"  {rule['count']} × {rule['path']}: {rule['reason']} (as {ids})"
+
+    def _alike(self) -> Iterator[tuple[Check, list[str]]]:
+        """Neighbours that differ in their subject only, as one."""
+        for _, group in groupby(self.checks, lambda each: each._replace(subject="")):
+            first, *others = group
+            yield first, [first.subject, *(each.subject for each in others)]
 
 
 def failed(name: str, subject: str, error: LedgerError) -> Check:
@@ -127,9 +139,13 @@ def _topic(each: topics.Difference) -> Check:
     return Check("topics", each.topic, FAIL, detail, each.fix)
 
 
+def _names(configured: Iterable[str]) -> str:
+    return ", ".join(configured) or "none"
+
+
 def configured(settings: Settings) -> list[Check]:
     """It was read and fits together; but without Kafka, or without both sides, nothing runs."""
-    told = f"{len(settings.sources)} sources, {len(settings.targets)} targets"
+    told = f"sources {_names(settings.sources)}; targets {_names(settings.targets)}"
     found = [Check(CONFIGURATION, "settings", PASS, told)]
     for name in ("kafka", "sources", "targets"):
         one_side = name != "kafka" and (settings.sources or settings.targets)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from typer.testing import CliRunner
 from cdc import __version__
 from cdc.cli import output as output_module
 from cdc.cli.commands import app
+from cdc.cli.jobs import _reason
 from cdc.cli.output import Output, described, exit_code, shown, table
 from cdc.cli.upkeep import _status
+from cdc.operation.check import Check, Checked
 from cdc.runtime.errors import Fenced, LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.settings_reader import Fault, FaultySettings
 from tests.test_tidy import REPOSITORY
@@ -161,6 +165,20 @@ def test_status_tells_how_far_a_whole_read_is() -> None:
     )
 
 
+def test_many_checks_that_differ_in_their_subject_only_are_one_line() -> None:
+    topics = [
+        Check("topics", f"t{number}", "fail", "does not exist", "run x") for number in range(9)
+    ]
+    others = [Check("migrations", name, "pass", "all applied") for name in ("main", "further")]
+    checked = Checked([*others, *topics])
+    assert list(checked.lines(str)) == [
+        "pass  migrations  main: all applied",
+        "pass  migrations  further: all applied",
+        "fail  topics  t0, t1, … (9): does not exist; run x",
+    ]
+    assert len(checked.document()["checks"]) == 11
+
+
 def test_the_example_configuration_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     from cdc.settings import load
 
@@ -181,6 +199,27 @@ def test_unexpected_errors_show_no_traceback_but_with_debug(
     assert "Traceback" not in quiet.output
     assert "unexpected ZeroDivisionError: of ours" in quiet.stderr
     assert "Traceback" in loud.stderr
+
+
+@pytest.mark.parametrize("verb", [(), ("jobs",), ("dead-letters",)])
+def test_what_a_command_does_is_told_whole_in_the_list(verb: tuple[str, ...]) -> None:
+    listed = CliRunner(env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).invoke(app, [*verb, "--help"])
+    lines = listed.output.partition("Commands:")[2].splitlines()
+    assert [each for each in lines if each.endswith("...")] == []
+
+
+def test_a_reader_that_goes_away_is_no_failure_of_ours() -> None:
+    command = f"{sys.executable} -m cdc check --json | true; echo ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("141\n", "")
+
+
+def test_a_list_of_jobs_tells_why_one_is_not_done() -> None:
+    failed = {"state": "failed", "errors": [{"error": "once"}, {"error": "no such account"}]}
+    done = {"state": "done", "errors": [{"error": "once"}]}
+    assert [_reason(each) for each in (failed, done, {"state": "waiting", "errors": []})] == [
+        *("no such account", "", "")
+    ]
 
 
 def test_the_version_is_that_of_the_project() -> None:

@@ -90,7 +90,7 @@ def test_amounts_that_are_written_like_the_sample(sample: str, text: str, amount
 )
 def test_any_other_sign_in_an_amount_is_refused(sample: str, text: str) -> None:
     assert reason({"path": "x", "decimal": sample}, text, "amount") == (
-        "is not written like the sample"
+        f"is not written like the sample {sample}"
     )
 
 
