@@ -104,7 +104,7 @@ def retry_letters(
     settings: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Try again: apply here, or ask the source's owner to read the document again.
+    """Try again. Applied here, or the source's owner is asked to read the document again.
 
     \b
     cdc dead-letters retry 17 18
