@@ -18,8 +18,21 @@ SEED, PURCHASES = 9_041_977, 20_000
 Key = tuple[int, str]
 
 
-def found_pairs(plan: list[Told], bank: list[Told]) -> list[Pair]:
-    """As the job does it: accounts first, then the rows of each pair of accounts."""
+def found_pairs(plan: list[Told], bank: list[Told], pending: list[Told]) -> list[Pair]:
+    """As the job does it: once while purchases are pending, and again when they are posted."""
+    posted = {row.pending_id: row for row in bank if row.pending_id is not None}
+    before = [row for row in bank if row.pending_id is None] + pending
+    kept = []
+    for pair in _matched(plan, before, set()):
+        if pair.confirmed:  # and follows its purchase
+            row = posted.get(pair.other.id)
+            kept.append(pair if row is None else pair._replace(other=_side(row)))
+    taken = {side.id for pair in kept for side in (pair.one, pair.other)}
+    return kept + _matched(plan, bank, taken)
+
+
+def _matched(plan: list[Told], bank: list[Told], taken: set[str]) -> list[Pair]:
+    """Accounts first, then the rows of each pair of accounts."""
     by_key: dict[Key, list[Told]] = defaultdict(list)
     for row in bank:
         by_key[row.account, row.amount].append(row)
@@ -35,7 +48,9 @@ def found_pairs(plan: list[Told], bank: list[Told]) -> list[Pair]:
             if account == one
             for mine in rows
             for theirs in by_key.get((other, amount), ())
-            if days_apart(_side(mine), _side(theirs)) <= DAYS_MAX
+            if mine.id not in taken
+            and theirs.id not in taken
+            and days_apart(_side(mine), _side(theirs)) <= DAYS_MAX
         ]
         found += pairs(candidates, same_account=same)
     return found
@@ -69,13 +84,13 @@ def figures(plan: list[Told], bank: list[Told], found: list[Pair]) -> dict[str, 
     confirmed = [pair for pair in found if pair.confirmed]
     exact = sum(rows[p.one.id].purchase == rows[p.other.id].purchase for p in confirmed)
     alike: Counter[tuple[int, str, str]] = Counter(
-        (row.account, row.merchant, row.amount) for row in plan if row.purchase in both
+        (row.account, row.merchant, row.bought) for row in plan if row.purchase in both
     )
     linked: Counter[tuple[int, str, str]] = Counter()
     for pair in confirmed:
         one, other = rows[pair.one.id], rows[pair.other.id]
-        key = (one.account, one.merchant, one.amount)
-        if key == (other.account, other.merchant, other.amount):
+        key = (one.account, one.merchant, one.bought)
+        if key == (other.account, other.merchant, other.bought):
             linked[key] += 1
     counted = sum(min(count, alike[key]) for key, count in linked.items())
     told = [p for p in found if rows[p.one.id].purchase == rows[p.other.id].purchase]
@@ -96,8 +111,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--purchases", type=int, default=PURCHASES)
     said = parser.parse_args()
-    plan, bank = household(said.purchases, said.seed)
-    print(json.dumps({"seed": said.seed, **figures(plan, bank, found_pairs(plan, bank))}))
+    plan, bank, pending = household(said.purchases, said.seed)
+    found = found_pairs(plan, bank, pending)
+    print(json.dumps({"seed": said.seed, **figures(plan, bank, found)}))
     return 0
 
 

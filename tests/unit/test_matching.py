@@ -5,6 +5,8 @@ from unicodedata import normalize
 
 import pytest
 
+from bench.matching import figures, found_pairs
+from bench.matching_set import household
 from cdc.jobs.matching import (
     WEIGHTS,
     AccountPair,
@@ -91,3 +93,12 @@ def test_accounts_are_linked_by_clear_votes_or_by_name() -> None:
     may_be = {(pair.account, pair.other_account) for pair, same in found if not same}
     assert sure == {("a", "x"), ("d", "v")}
     assert may_be == {("b", "y"), ("c", "z"), ("c", "w")}
+
+
+def test_the_figures_are_of_a_household_that_has_the_awkward() -> None:
+    plan, bank, pending = household(1_500, 5)
+    assert len(pending) > 200 and {row.pending_id for row in bank} >= {row.id for row in pending}
+    assert any(row.amount != row.bought for row in bank)
+    assert any(row.text != normalize("NFC", row.text) for row in plan)
+    found = figures(plan, bank, found_pairs(plan, bank, pending))
+    assert found["precision_counted"] > 0.99 and found["recall_counted"] > 0.9
