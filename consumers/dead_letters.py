@@ -6,7 +6,7 @@ comes of it arrives over the topic.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -25,7 +25,9 @@ from schemas.dead_letter import MAP
 from schemas.entities import entity as entity_named
 from schemas.sql import query
 
-LETTERS_MAX = 10_000
+LETTERS_PAGE = 1_000
+RECORDS_PAGE = 100
+"""So many letters are in memory at a time; fewer where each brings its record, of up to 1 MB."""
 RETRY_IDS_MAX = 1_000
 """Of one request: its documents are read at once, and held in memory together."""
 RETRY = "retry"
@@ -82,6 +84,10 @@ class Letter:
         return found
 
 
+Wanted = dict[tuple[str, str | None], list[str]]
+"""Ids of documents by source and collection."""
+
+
 class Retried(NamedTuple):
     """Ids by what came of the retry. ``requests``: ids of what was asked of sources' owners."""
 
@@ -102,40 +108,53 @@ class StoredRecord(NamedTuple):
 
 
 async def find(
-    connection: Connection, selection: Selection, *, closed: bool = False
-) -> list[Letter]:
-    """The selected letters in the order of their ids."""
+    connection: Connection, selection: Selection, *, closed: bool = False, whole: bool = False
+) -> AsyncIterator[list[Letter]]:
+    """The selected letters in the order of their ids, a page at a time.
+
+    ``whole``: with their records.
+    """
     ids = list(selection.ids) or None
-    with translated("find dead letters"):
-        rows = await connection.fetch(
-            query("find_dead_letters"), ids, selection.entity, closed or bool(ids), LETTERS_MAX
-        )
-    return [Letter(**{**row, "headers": orjson.loads(row["headers"] or "{}")}) for row in rows]
+    which = (ids, selection.entity, closed or bool(ids), RECORDS_PAGE if whole else LETTERS_PAGE)
+    last = 0
+    while True:
+        with translated("find dead letters"):
+            rows = await connection.fetch(query("find_dead_letters"), *which, last, whole)
+        if not rows:
+            return
+        yield [Letter(**{**row, "headers": orjson.loads(row["headers"] or "{}")}) for row in rows]
+        last = rows[-1]["id"]
 
 
 async def drop(connection: Connection, selection: Selection) -> tuple[int, ...]:
     """Closes the selected letters for good, and names those that were not closed before."""
-    ids = [letter.id for letter in await find(connection, selection)]
-    with translated("drop dead letters"):
-        rows = await connection.fetch(query("resolve_dead_letters"), ids)
-    return tuple(sorted(row["id"] for row in rows))
+    dropped: list[int] = []
+    async for letters in find(connection, selection):
+        with translated("drop dead letters"):
+            ids = [letter.id for letter in letters]
+            rows = await connection.fetch(query("resolve_dead_letters"), ids)
+        dropped += sorted(row["id"] for row in rows)
+    return tuple(dropped)
 
 
 async def retry(
     connection: Connection, control: Connection, selection: Selection, *, by: str
 ) -> Retried:
     """Tries the selected letters again. ``control``: the database of requests; ``by``: who asks."""
-    letters = await find(connection, selection)
     applied: list[int] = []
     refused: list[int] = []
-    for letter in letters:
-        if letter.stage == APPLY:
-            done = await _apply_again(connection, letter)
-            (applied if done else refused).append(letter.id)
-    mapped = [letter for letter in letters if letter.stage == MAP]
-    requests = await _ask(control, mapped, by)
-    asked = tuple(letter.id for letter in mapped if letter.document_id is not None)
-    return Retried(tuple(applied), tuple(refused), asked, requests)
+    asked: list[int] = []
+    wanted: Wanted = defaultdict(list)
+    async for letters in find(connection, selection, whole=True):
+        for letter in letters:
+            if letter.stage == APPLY:
+                done = await _apply_again(connection, letter)
+                (applied if done else refused).append(letter.id)
+            elif letter.stage == MAP and letter.document_id is not None:
+                asked.append(letter.id)
+                wanted[letter.source, letter.collection].append(letter.document_id)
+    requests = await _ask(control, wanted, by)
+    return Retried(tuple(applied), tuple(refused), tuple(asked), requests)
 
 
 async def _apply_again(connection: Connection, letter: Letter) -> bool:
@@ -170,12 +189,8 @@ async def _apply_again(connection: Connection, letter: Letter) -> bool:
     return not parked
 
 
-async def _ask(control: Connection, letters: Sequence[Letter], by: str) -> tuple[int, ...]:
+async def _ask(control: Connection, wanted: Wanted, by: str) -> tuple[int, ...]:
     """Requests for each collection of a source, with so many documents at the most."""
-    wanted: dict[tuple[str, str | None], list[str]] = defaultdict(list)
-    for letter in letters:
-        if letter.document_id is not None:
-            wanted[letter.source, letter.collection].append(letter.document_id)
     requests = []
     for (source, collection), found in sorted(wanted.items(), key=str):
         ids = sorted(set(found))

@@ -1,7 +1,7 @@
 """Commands that do one thing and return: each gives a plain document, the same for every door."""
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from cdc.app.targets import consumer_settings
@@ -167,16 +167,13 @@ async def list_letters(
     *,
     target: str | None,
     closed: bool = False,
-) -> list[dict[str, Any]]:
-    """Dead letters of every target, or of one; those that are named by id come whole."""
-    selection = Selection(tuple(ids), entity)
-    found = []
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Dead letters of every target, or of one, in pages; those named by id come whole."""
+    selection, whole = Selection(tuple(ids), entity), bool(ids)
     for name, each in _letter_boxes(settings, target).items():
         async with session(_connect(each)) as connection:
-            letters = await dead_letters.find(connection, selection, closed=closed)
-        whole = bool(selection.ids)
-        found += [{"target": name, **letter.document(whole=whole)} for letter in letters]
-    return found
+            async for page in dead_letters.find(connection, selection, closed=closed, whole=whole):
+                yield [{"target": name, **letter.document(whole=whole)} for letter in page]
 
 
 async def retry_letters(
@@ -204,8 +201,7 @@ async def drop_letters(
     dropped: list[int] = []
     for each in _one_box(settings, selection, target).values():
         async with session(_connect(each)) as connection:
-            while part := await dead_letters.drop(connection, selection):  # at most so many at once
-                dropped += part
+            dropped += await dead_letters.drop(connection, selection)
     return dropped
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdc.cli.options import Config, Debug, Json, Set, common, execute
-from cdc.cli.output import Output, table
+from cdc.cli.output import Output
 from cdc.cli.repairs import Target
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ OfEntity = Annotated[
     str | None,
     typer.Option("--entity", metavar="E", help="All open ones, as accounting.transactions."),
 ]
+_COLUMNS = ("target", "id", "entity", "stage", "document_id", "path", "reason", "last_seen")
+
 All = Annotated[bool, typer.Option("--all", help="All open ones.")]
 
 dead_letters = typer.Typer(
@@ -44,19 +46,11 @@ def list_letters(
     async def work(known: "Settings", output: Output) -> int:
         from cdc.app.errands import list_letters
 
-        found = await list_letters(known, entity=entity, target=target, closed=closed)
-        output.result({"dead_letters": found}, lambda: _listed(found))
+        pages = list_letters(known, entity=entity, target=target, closed=closed)
+        await output.listing("dead_letters", pages, _COLUMNS)
         return 0
 
     execute(common(config, as_json, debug, settings), work)
-
-
-def _listed(found: list[dict[str, Any]]) -> list[str]:
-    if not found:
-        return ["none"]
-    columns = ("target", "id", "entity", "stage", "document_id", "path", "reason", "last_seen")
-    head = [column.upper() for column in columns]
-    return table(head, [[each[column] for column in columns] for each in found])
 
 
 @dead_letters.command("show")
@@ -78,7 +72,8 @@ def show_letter(
         from cdc.app.errands import list_letters
         from cdc.runtime.errors import SettingsError
 
-        found = await list_letters(known, [letter_id], target=target)
+        pages = list_letters(known, [letter_id], target=target)
+        found = [letter async for page in pages for letter in page]
         if not found:
             raise SettingsError(f"no dead letter {letter_id}", hint="see `cdc dead-letters list`")
         document = found[0] if len(found) == 1 else {"dead_letters": found}

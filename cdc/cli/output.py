@@ -1,7 +1,8 @@
 """What a person or a program gets to read: data on standard output, words on standard error."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import orjson
@@ -11,6 +12,8 @@ from cdc.runtime.settings_reader import FaultySettings, environment, without_pas
 
 _COLOURS = {"pass": 32, "ok": 32, "warn": 33, "fail": 31, "error": 31}
 _ESCAPE = "\x1b["
+SPOOLED_CHARS = 1024 * 1024
+"""So much of a long document is in memory; the rest is in a file until it is complete."""
 UNREACHED = "start it or correct its address; `cdc check` tells more"
 
 
@@ -31,6 +34,36 @@ class Output:
         else:
             for line in lines():
                 sys.stdout.write(shown(line) + "\n")
+        sys.stdout.flush()
+
+    async def listing(
+        self, name: str, pages: AsyncIterator[Sequence[Mapping[str, Any]]], columns: Sequence[str]
+    ) -> None:
+        """A list of any length, with a page of it in memory: one document, or lines for a person.
+
+        The document is shown once it is complete: an error on the way leaves no half of it.
+        """
+        if not self.as_json:
+            shown_any = False
+            async for page in pages:
+                shown_any = True
+                rows = [[each[column] for column in columns] for each in page]
+                for line in table([column.upper() for column in columns], rows):
+                    self.line(line)
+            if not shown_any:
+                self.line("none")
+            return
+        with SpooledTemporaryFile(SPOOLED_CHARS, "w+", encoding="utf-8") as spool:
+            spool.write(f'{{"{name}":[')
+            comma = ""
+            async for page in pages:
+                for each in page:
+                    spool.write(comma + orjson.dumps(each, default=str).decode())
+                    comma = ","
+            spool.write("]}\n")
+            spool.seek(0)
+            while part := spool.read(SPOOLED_CHARS):
+                sys.stdout.write(part)
         sys.stdout.flush()
 
     def line(self, text: str) -> None:

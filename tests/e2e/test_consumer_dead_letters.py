@@ -31,7 +31,8 @@ async def world(stack: Addresses, database: str, topic_prefix: str) -> AsyncIter
 
 
 async def find(world: World, selection: Selection = ALL, **options: Any) -> list[Any]:
-    return await dead_letters.find(world.database, selection, **options)
+    pages = dead_letters.find(world.database, selection, **options)
+    return [letter async for page in pages for letter in page]
 
 
 def letter(document_id: str, **changes: Any) -> dict[str, Any]:
@@ -56,7 +57,8 @@ async def test_listed_and_shown(world: World) -> None:
     await applied(world)
     by_entity = {each.entity: each for each in await find(world)}
     assert set(by_entity) == {TRANSACTIONS, OWNERS}
-    (shown,) = await find(world, Selection(ids=(by_entity[TRANSACTIONS].id,)))
+    assert by_entity[TRANSACTIONS].value is None, "a list holds no records"
+    (shown,) = await find(world, Selection(ids=(by_entity[TRANSACTIONS].id,)), whole=True)
     whole = shown.document(whole=True)
     assert orjson.loads(whole["value"])["after"]["date"] == "2026-02-31"
     assert set(whole["headers"]) == {"event_id", "transaction_hash", "schema"}
@@ -135,6 +137,22 @@ async def test_a_retry_of_many_asks_for_them_in_parts(
     rows = await world.database.fetch("SELECT parameters->>'ids' FROM sync.requests ORDER BY id")
     assert [row[0] for row in rows] == ['["d1", "d2"]', '["d3"]']
     assert len(done.requests) == 2
+
+
+async def test_all_are_all_however_many(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand were listed and tried again, the rest was not told."""
+    monkeypatch.setattr(dead_letters, "LETTERS_PAGE", 2)
+    monkeypatch.setattr(dead_letters, "RECORDS_PAGE", 2)
+    for number in range(5):
+        await world.publish_letter(letter(f"d{number}"))
+    await world.publish(*(payment(f"t{number}", 1, date="2026-02-31") for number in range(5)))
+    await applied(world)
+    found = await find(world)
+    assert len(found) == 10
+    done = await dead_letters.retry(world.database, world.database, ALL, by="ann")
+    assert (len(done.asked), len(done.refused), len(done.requests)) == (5, 5, 1)
+    dropped = await dead_letters.drop(world.database, ALL)
+    assert list(dropped) == [each.id for each in found]
 
 
 async def test_dropped_ones_stay_closed_until_something_newer_fails(world: World) -> None:
