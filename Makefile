@@ -3,6 +3,8 @@ SHELL := bash
 PYTHON ?= python3
 RUN := .venv/bin/python
 STACK ?= default
+# Tests wait for servers more than they work. A file is one worker's, and the slowest come first.
+WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo test check bench crash stack stack-down lock
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ test: .venv/installed  ## all tests of a change. T=path: a part, on a stack that
 ifdef T
 	@LEDGER_STACK=test $(RUN) -m pytest $(T)
 else
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(WORKERS)
 endif
 
 crash: .venv/installed  ## every crash point, repeats and pairs, fail-overs: 25 minutes

@@ -28,7 +28,7 @@ from compose.simulators.plaid_sync import Switches
 from consumers.migrate import migrate
 from tests.plaid_world import World as Bank
 
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 SOURCE, BOOK = "fake", "book"
 LIVES_MAX = 100
 GET = "/transactions/get"

@@ -5,7 +5,7 @@
 - `own_stack`: servers of one's own for a module, to kill, pause and restart.
 
 `LEDGER_STACK=name` takes the stack of that name and leaves it up; without it the run brings up a
-stack of its own and ends it.
+stack of its own and ends it. All workers of a run (`-n 2`) share one.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import pytest
@@ -26,6 +27,9 @@ from compose.stack.names import REPOSITORY, Place
 from compose.stack.servers import Stack
 
 UP_SECONDS_MAX = 700
+BYTECODE = REPOSITORY / ".cache" / "bytecode"
+OWNER = pytest.StashKey[int]()
+"""The process whose end is the end of the run's stack."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,31 @@ def stack_command(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_stack(owner: int) -> str:
+    """The name of the stack of a run, by the process that owns it."""
+    return f"test-{owner}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[OWNER] = getattr(config, "workerinput", {}).get("owner", os.getpid())
+    # Hundreds of processes are started, and half of each start would be the compiler's.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(BYTECODE)
+    sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Whichever worker needs servers first brings them up, but they are the whole run's."""
+    node.workerinput["owner"] = os.getpid()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    owner = config.stash[OWNER]
+    if owner == os.getpid() and Place(run_stack(owner)).folder.exists():
+        stack_command("down", "--name", run_stack(owner))
+
+
 @pytest.fixture(autouse=True)
 def _libraries_speak_to_nobody_gone() -> Iterator[None]:
     """A log made inside this process takes over the libraries' records: it must end with its test,
@@ -69,23 +98,17 @@ def _libraries_speak_to_nobody_gone() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Addresses]:
+def stack(pytestconfig: pytest.Config) -> Addresses:
     """MongoDB, Kafka and PostgreSQL, shared by all tests of the run."""
-    kept = os.environ.get("LEDGER_STACK")
-    name = kept or f"test-{os.getpid()}"
-    try:
-        owner = [] if kept else ["--owner", str(os.getpid())]
-        started = stack_command("up", "--name", name, "--test-commands", *owner)
-        if started.returncode != 0:
-            pytest.exit(f"no servers: {started.stdout}{started.stderr}", returncode=3)
-        found = Place(name).environment()
-        assert found is not None
-        yield Addresses(
-            found["MONGODB_URI"], found["KAFKA_BOOTSTRAP_SERVERS"], found["DATABASE_URL"]
-        )
-    finally:
-        if kept is None:
-            stack_command("down", "--name", name)
+    kept, owner = os.environ.get("LEDGER_STACK"), pytestconfig.stash[OWNER]
+    name = kept or run_stack(owner)
+    owned = [] if kept else ["--owner", str(owner)]
+    started = stack_command("up", "--name", name, "--test-commands", *owned)
+    if started.returncode != 0:
+        pytest.exit(f"no servers: {started.stdout}{started.stderr}", returncode=3)
+    found = Place(name).environment()
+    assert found is not None
+    return Addresses(found["MONGODB_URI"], found["KAFKA_BOOTSTRAP_SERVERS"], found["DATABASE_URL"])
 
 
 @pytest.fixture(scope="module")

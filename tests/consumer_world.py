@@ -38,7 +38,7 @@ BOOK, SOURCE = "acme", "property"
 PROPERTIES, OWNERS = "accounting.properties", "accounting.owners"
 TRANSACTIONS = "accounting.transactions"
 PARTITIONS = 2
-WAIT_SECONDS_MAX = 20.0
+WAIT_SECONDS_MAX = 60.0
 TRANSACTION: dict[str, Any] = {
     "property_id": "p1",
     "type": "income",

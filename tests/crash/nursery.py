@@ -16,7 +16,7 @@ from pathlib import Path
 from compose.stack.names import REPOSITORY
 
 END_SECONDS_MAX = 5.0
-_INHERITED = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
+_INHERITED = ("PATH", "HOME", "LANG", "PYTHONPYCACHEPREFIX")
 
 
 class Life:

@@ -14,21 +14,21 @@ import asyncpg
 import httpx
 from pymongo import AsyncMongoClient
 
+from cdc.kafka.topics import bring_up, declared_topics
 from cdc.runtime.kafka import KafkaConnection
 from compose.stack.names import REPOSITORY
 from compose.stack.ports import LOOPBACK, free_port
 from compose.stack.process import until
+from consumers.migrate import migrate
 from schemas.entities import ENTITIES
 from tests.conftest import Addresses
 
 CDC = REPOSITORY / ".venv" / "bin" / "cdc"
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 BOOK = "acme"
-PARTITIONS = json.dumps(
-    {name: 2 if entity.domain == "accounting" else 1 for name, entity in ENTITIES.items()}
-)
+PARTITIONS = {name: 2 if entity.domain == "accounting" else 1 for name, entity in ENTITIES.items()}
 """As few as will do: a broker makes them one after another."""
-_INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH")
+_INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
 
 
 @dataclass
@@ -116,8 +116,6 @@ class Company:
         self, servers: Addresses, mongo_uri: str, database: str, prefix: str, folder: Path
     ) -> None:
         self.folder = folder
-        self.bytecode = folder.parent / "bytecode"
-        """Compiled once for all commands of a run."""
         self.database = database
         self.prefix = prefix
         self.kafka = KafkaConnection(bootstrap_servers=servers.kafka_bootstrap_servers)
@@ -126,8 +124,10 @@ class Company:
             "DATABASE_URL": database,
             "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap_servers,
             "CDC_KAFKA__TOPIC_PREFIX": prefix,
-            "CDC_KAFKA__PARTITIONS": PARTITIONS,
+            "CDC_KAFKA__PARTITIONS": json.dumps(PARTITIONS),
             "CDC_BOOK": BOOK,
+            "CDC_HTTP__LISTEN": f"{LOOPBACK}:0",  # others may run beside us
+            "CDC_HTTP__CONSUMER_LISTEN": f"{LOOPBACK}:0",
         }
         self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_uri)
         self.documents = self.client.get_default_database()
@@ -142,12 +142,7 @@ class Company:
             CDC,
             *words,
             cwd=self.folder,
-            env={
-                **inherited,
-                "PYTHONPYCACHEPREFIX": str(self.bytecode),
-                **self.environment,
-                **environment,
-            },
+            env={**inherited, **self.environment, **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
         )
@@ -160,9 +155,16 @@ class Company:
         return Ended(process.returncode or 0, out.decode(), err.decode())
 
     async def prepared(self) -> None:
-        """Migrated, and with topics."""
-        done = await asyncio.gather(self.cdc("migrate"), self.cdc("topics"))
-        assert [each.code for each in done] == [0, 0], done
+        """Migrated, and with topics: `cdc migrate` and `cdc topics`, without their starts."""
+        connection = await asyncpg.connect(self.database)
+        try:
+            _, (_, different) = await asyncio.gather(
+                migrate(connection),
+                bring_up(self.kafka, declared_topics(self.prefix, ENTITIES, PARTITIONS)),
+            )
+        finally:
+            await connection.close()
+        assert different == []
 
     async def daemon(self, verb: str, **environment: str) -> Running:
         """`cdc run` or `cdc consume`, ready."""

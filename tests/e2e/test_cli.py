@@ -1,6 +1,7 @@
 """The commands on real servers, as a person and a script meet them."""
 
 import asyncio
+import json
 import signal
 import socket
 
@@ -188,7 +189,7 @@ BAD_STARTS: tuple[tuple[str, dict[str, str], str, str], ...] = (
     ("consume", {"CDC_KAFKA__TOPIC_PREFIX": "none"}, "topics do not exist", "run `cdc topics`"),
     (
         "run",
-        {"CDC_KAFKA__PARTITIONS": PARTITIONS.replace('owners": 2', 'owners": 3')},
+        {"CDC_KAFKA__PARTITIONS": json.dumps({**PARTITIONS, "accounting.owners": 3})},
         "partitions is 2, not 3",
         "[kafka.partitions]",
     ),

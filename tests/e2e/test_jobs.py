@@ -21,7 +21,7 @@ from cdc.runtime.metrics import Metrics
 from cdc.runtime.postgres import Connect, Connection, PostgresTarget
 from consumers.migrate import migrate
 
-SECONDS_MAX = 20.0
+SECONDS_MAX = 60.0
 
 
 class World:

@@ -22,7 +22,7 @@ from compose.stack.process import alive, until
 from compose.stack.servers import KafkaServer, MongoServer, PostgresServer, Stack
 from tests.conftest import stack_command
 
-DEATH_SECONDS_MAX = 10.0
+DEATH_SECONDS_MAX = 30.0
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -32,28 +34,48 @@ class Time:
 
 
 class Control:
-    """The control database, which may be away."""
+    """The control database, which may be away. Thousands of errands share its connections."""
 
     def __init__(self, dsn: str) -> None:
         self.target = PostgresTarget(dsn=dsn)
         self.away = False
         self.asked = 0
+        self.idle: list[Connection] = []
 
     async def connect(self) -> Connection:
         self.asked += 1
         if self.away:
             raise Unavailable("nobody there")
-        return await self.target.connect()
+        found = self.idle.pop() if self.idle else await self.target.connect()
+        lent: Any = Lent(found, self.idle)
+        return lent
+
+
+class Lent:
+    """A connection of which a close is the end of an errand only."""
+
+    def __init__(self, connection: Connection, idle: list[Connection]) -> None:
+        self._connection = connection
+        self._idle = idle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def close(self, timeout: float | None = None) -> None:
+        assert not self._connection.is_in_transaction()
+        if not self._connection.is_closed():
+            self._idle.append(self._connection)
 
 
 @pytest.fixture
-async def control(database: str) -> Control:
+async def control(database: str) -> AsyncIterator[Control]:
     found = Control(database)
-    connection = await found.connect()
-    await connection.execute("SET search_path = pg_catalog")
+    connection = await found.target.connect()
     await connection.execute(schema())
     await connection.close()
-    return found
+    yield found
+    for each in found.idle:
+        await each.close()
 
 
 def busiest_hour(times: list[float]) -> int:

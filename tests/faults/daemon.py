@@ -16,7 +16,7 @@ CDC = REPOSITORY / ".venv" / "bin" / "cdc"
 COMMAND_SECONDS_MAX = 60.0
 END_SECONDS_MAX = 60.0
 LOOK_SECONDS = 0.02
-_INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+_INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
 
 
 def started(words: Sequence[str], environment: Mapping[str, str], log: Path) -> Child:
