@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import select
 import signal
 import sys
 import traceback
@@ -70,28 +71,39 @@ def execute(
     """
     output = Output(as_json=options.as_json)
     try:
-        code = _run(options, work, output, watches_signals)
+        code = _told(options, work, output, watches_signals, tell_faults or _tell_faults)
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        code = SIGNAL_EXIT + signal.SIGPIPE
+    raise typer.Exit(code)
+
+
+def _told(
+    options: Common, work: Work, output: Output, watches_signals: bool, tell_faults: TellFaults
+) -> int:
+    try:
+        return _run(options, work, output, watches_signals)
     except FaultySettings as faulty:
-        (tell_faults or _tell_faults)(faulty, output)
-        code = faulty.exit_code
+        tell_faults(faulty, output)
+        return faulty.exit_code
     except Exception as error:  # noqa: BLE001 - the last line of defence: a person reads this
-        if _nobody_reads():
-            raise typer.Exit(SIGNAL_EXIT + signal.SIGPIPE) from None
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return SIGNAL_EXIT + signal.SIGPIPE
         if options.debug:
             output.say("".join(traceback.format_exception(error)).rstrip())
         output.error(error)
-        code = exit_code(error)
-    raise typer.Exit(code)
+        return exit_code(error)
 
 
 def _nobody_reads() -> bool:
     """Whether the reader of our output went away, as `| head` does: no failure of ours."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
-        return True
-    return False
+    watched = select.poll()
+    watched.register(sys.stdout.fileno(), 0)  # told without asking: that nobody is at the other end
+    if not any(event & select.POLLERR for _, event in watched.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+    return True
 
 
 def _tell_faults(faulty: FaultySettings, output: Output) -> None:
