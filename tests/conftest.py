@@ -98,14 +98,15 @@ def _libraries_speak_to_nobody_gone() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def stack(pytestconfig: pytest.Config) -> Addresses:
+def stack(request: pytest.FixtureRequest) -> Addresses:
     """MongoDB, Kafka and PostgreSQL, shared by all tests of the run."""
-    kept, owner = os.environ.get("LEDGER_STACK"), pytestconfig.stash[OWNER]
+    kept, owner = os.environ.get("LEDGER_STACK"), request.config.stash[OWNER]
     name = kept or run_stack(owner)
     owned = [] if kept else ["--owner", str(owner)]
     started = stack_command("up", "--name", name, "--test-commands", *owned)
     if started.returncode != 0:
-        pytest.exit(f"no servers: {started.stdout}{started.stderr}", returncode=3)
+        request.session.shouldstop = "no servers"
+        pytest.fail(f"no servers: {started.stdout}{started.stderr}", pytrace=False)
     found = Place(name).environment()
     assert found is not None
     return Addresses(found["MONGODB_URI"], found["KAFKA_BOOTSTRAP_SERVERS"], found["DATABASE_URL"])
