@@ -1,6 +1,7 @@
 """A source followed by the real pipeline into topics in memory, on the simulator's own time."""
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from cdc.mapping.api_tables import Table
 from cdc.pipeline import Pipeline
 from cdc.progress import Progress
 from cdc.report import Report
+from cdc.runtime import http
 from cdc.sources.protocol import Source
 from compose.simulators.clock import Clock
 from schemas.envelope import decode_key
@@ -24,6 +26,8 @@ from tests.fakes import PARTITIONS, FakeBroker
 PREFIX = "p"
 STEPS_MAX = 60_000
 SECONDS_MAX = 60.0
+# Every life of a daemon makes one, and each would read all authorities of the machine again.
+http._tls = functools.cache(http._tls)
 
 
 class FreeQuota:
