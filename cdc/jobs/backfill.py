@@ -75,7 +75,7 @@ async def run(job: Job, tools: Tools) -> Result:
             which = f"account {wish.account}" if wish.account else "accounts"
             raise Refused(
                 f"the tables hold no {which} of {wish.source}",
-                hint="they come with the source's first read",
+                hint="they come with the first read of a source of type ynab or plaid",
             )
         today = datetime.now(UTC).date()
         wanted = wish.days or Days(months_before(today, wish.months), today)
