@@ -144,7 +144,7 @@ def arrays(rows: Sequence[Row]) -> list[list[str | None]]:
 
 def copy_text(rows: Sequence[Row]) -> bytes:
     """The rows in the text format of COPY."""
-    return "\n".join([*[row.line() for row in rows], ""]).encode()
+    return "\n".join([*[row.line for row in rows], ""]).encode()
 
 
 async def _copied(rows: Sequence[Row]) -> AsyncIterator[bytes]:

@@ -59,7 +59,7 @@ class Letter:
     offset: int | None
     key: bytes | None
     value: bytes | None
-    headers: dict[str, str]
+    headers: dict[str, str | None]
     path: str | None
     reason: str
     detail: str | None
@@ -104,7 +104,7 @@ class StoredRecord(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 async def find(
@@ -163,7 +163,10 @@ async def _apply_again(connection: Connection, letter: Letter) -> bool:
         0,
         letter.key,
         letter.value,
-        tuple((name, value.encode()) for name, value in letter.headers.items()),
+        tuple(
+            (name, None if value is None else value.encode())
+            for name, value in letter.headers.items()
+        ),
     )
     place = Place(letter.topic or "", letter.partition or 0)
     projection = PROJECTIONS.get(letter.entity)

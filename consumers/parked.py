@@ -60,7 +60,10 @@ def parked_record(
 ) -> Parked:
     """A record of an entity topic that cannot be applied, whole, so that it can be tried again."""
     book, source, row_id = key or ("", "", None)
-    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+    headers = {
+        name: None if value is None else value.decode("utf-8", "replace")
+        for name, value in record.headers
+    }
     return Parked(
         book=text(book),
         source=text(source),

@@ -1,5 +1,6 @@
 """Rows as text, on their way from a record to a table; each key folded to its highest version."""
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -10,7 +11,11 @@ Key = tuple[str, str, str]
 """(book, source, id): the primary key, and the order in which rows are written."""
 
 NULL = "\\N"
+REST_PARTS = 5
+"""Behind a line's content: deleted, version (hex), source time (ms), partition, offset."""
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_ESCAPED = re.compile(r"\\(.)")
+_MEANT = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
 
 class Place(NamedTuple):
@@ -21,39 +26,42 @@ class Place(NamedTuple):
 
 
 class Row(msgspec.Struct, gc=False):
-    """One row as text: key, content (None is null), and what the lineage is made of.
+    """One row, ready for Postgres: its ``line`` in COPY's text format, without the line's end.
 
-    ``known``: its content is; a delete may come without any. ``plain``: no text in it needs
-    escaping. ``source_ms``: when it happened at the source.
+    Made while the event's texts are at hand: a batch of thousands does not stay in the processor's
+    caches. ``known``: its content is; a delete may come without any. ``source_ms``: when it
+    happened at the source.
     """
 
     key: Key
     version: bytes
-    content: tuple[str | None, ...]
-    deleted: bool
+    line: str
     known: bool
-    plain: bool
     source_ms: int
     place: Place
     record: Record
 
-    def texts(self) -> tuple[str | None, ...]:
-        """In the order of the staging table's columns."""
-        return (*self.key, *self.content, *self._rest().split("\t"))
+    def texts(self) -> list[str | None]:
+        """In the order of the staging table's columns; None is null."""
+        return [None if part == NULL else unescaped(part) for part in self.line.split("\t")]
 
-    def line(self) -> str:
-        """The same as a line of COPY's text format, without its end."""
-        parts = [NULL if part is None else part for part in (*self.key, *self.content)]
-        if not self.plain:
-            parts = [part if part is NULL else part.translate(_ESCAPES) for part in parts]
-        return "\t".join(parts) + "\t" + self._rest()
+    def take_content(self, older: "Row") -> None:
+        """What ``older``, of the same key, held."""
+        held, mine = older.line.split("\t"), self.line.split("\t")
+        self.line = "\t".join(held[:-REST_PARTS] + mine[-REST_PARTS:])
+        self.known = older.known
 
-    def _rest(self) -> str:
-        """Deleted, version (hex), source time (ms), partition and offset: nothing to escape."""
-        return (
-            f"{'t' if self.deleted else 'f'}\t{self.version.hex()}\t{self.source_ms}"
-            f"\t{self.place[1]}\t{self.record.offset}"
-        )
+
+def escaped(part: str | None) -> str:
+    """A value as COPY's text format has it."""
+    return NULL if part is None else part.translate(_ESCAPES)
+
+
+def unescaped(part: str) -> str:
+    """The value that COPY would read."""
+    if "\\" not in part:
+        return part
+    return _ESCAPED.sub(lambda found: _MEANT[found[1]], part)
 
 
 class Fold:
@@ -78,7 +86,7 @@ class Fold:
             return
         if row.version > older.version:
             if not row.known and older.known:  # a delete leaves the last content
-                row.content, row.known, row.plain = older.content, True, older.plain
+                row.take_content(older)
             self.rows[row.key] = row
             self.replaced += 1
         elif row.version == older.version:

@@ -45,7 +45,7 @@ def test_where_to_go_on(stored: Stored | None, span: Span, start: Start) -> None
 
 def rows(*ids: str) -> list[Row]:
     return [
-        Row(("b", "s", each), b"1", (), False, True, True, 0, PLACE, None)  # type: ignore[arg-type]
+        Row(("b", "s", each), b"1", "", True, 0, PLACE, None)  # type: ignore[arg-type]
         for each in ids
     ]
 
