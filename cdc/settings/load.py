@@ -20,6 +20,7 @@ from cdc.runtime.settings_reader import (
     SettingsTree,
     did_you_mean,
     environment,
+    nearest,
     without_password,
 )
 from cdc.settings.kinds import WRONG
@@ -75,18 +76,42 @@ def _mapping_faults(tree: SettingsTree) -> list[Fault]:
             continue
         from cdc.mapping.checks import faults  # only a process with mappings needs it
 
-        for each in faults([_declared(table) for table in tables]):
-            path = ("sources", name, "mappings", *each.place.split("."))
+        declared = [_declared(table) for table in tables]
+        for each in faults([declaration for declaration, _ in declared]):
+            at, *keys = each.place.split(".")
+            if tuple(keys[:1]) in declared[int(at)][1] or tuple(keys[:2]) in declared[int(at)][1]:
+                continue  # told already: its form is wrong
+            path = ("sources", name, "mappings", at, *keys)
             found.append(each._replace(place=tree.place(path)))
     return found
 
 
-def _declared(table: object) -> MappingDeclaration | None:
-    """None: its form is wrong, which is told by the tree."""
+_DECISIVE = ("entity", "rows", "id_prefix", "fields")
+"""Without these nothing can be said of the rest of a mapping."""
+
+
+def _declared(table: object) -> tuple[MappingDeclaration | None, set[tuple[str, ...]]]:
+    """A mapping without the keys and fields whose form is wrong (told by the tree), and these.
+
+    None: too much of it is wrong.
+    """
+    wrong: set[tuple[str, ...]] = set()
     try:
-        return MappingDeclaration.model_validate(table)
+        return MappingDeclaration.model_validate(table), wrong
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            key, *inside = map(str, each["loc"]) if each["loc"] else [""]
+            wrong.add((key, inside[0]) if key == "fields" and inside else (key,))
+    meant = {nearest(part[0], MappingDeclaration.model_fields) for part in wrong if len(part) == 1}
+    if not isinstance(table, dict) or meant & set(_DECISIVE):
+        return None, wrong
+    left = {key: value for key, value in table.items() if (key,) not in wrong}
+    fields = left.get("fields", {}).items()
+    left["fields"] = {name: value for name, value in fields if ("fields", name) not in wrong}
+    try:
+        return MappingDeclaration.model_validate({"collection": "?", **left}), wrong
     except ValidationError:
-        return None
+        return None, wrong
 
 
 def _merged(faults: Iterable[Fault]) -> list[Fault]:

@@ -117,8 +117,46 @@ def test_a_mapping_of_wrong_form_does_not_hide_what_is_wrong_with_the_others(
     assert set(places) == {
         "sources.b.mappings.0.colection",
         "sources.b.mappings.0.collection",
+        "sources.b.mappings.0.fields.amount",
+        "sources.b.mappings.0.fields.type",
         "sources.b.mappings.1.fields.nmae",
     }
+
+
+def test_a_part_of_wrong_form_does_not_hide_the_rest_of_its_mapping(tmp_path: Path) -> None:
+    """Each fault once, and none that only comes of leaving the wrong part out."""
+    toml = """
+        [targets.main]
+        dsn = "postgresql://h/x"
+        [sources.b]
+        type = "mongodb"
+        uri = "mongodb://h:27017/x"
+        [[sources.b.mappings]]
+        collection = "payments"
+        entity = "accounting.transactions"
+        comment = "unknown"
+        [sources.b.mappings.fields]
+        id = 5
+        amount = { pth = "amount" }
+        type = "kind"
+        propertyid = "p"
+        date = { path = "d", zone = "Europe/Madird" }
+        [[sources.b.mappings]]
+        collection = "fees"
+        entity = "accounting.transactions"
+        rwos = "fees[]"
+        fields = { id = "^._id", amount = "^.a", nonsense = "b" }
+    """
+    told = faults(toml, tmp_path=tmp_path)
+    places = [each.split(" ")[0].removeprefix("sources.b.mappings.") for each in told]
+    assert sorted(places) == [
+        "0.comment",
+        "0.fields.amount.pth",
+        "0.fields.date.zone",
+        "0.fields.id",
+        "0.fields.propertyid",
+        "1.rwos",
+    ], told
 
 
 @pytest.mark.parametrize(
