@@ -124,8 +124,12 @@ def _refused(connection: KafkaConnection, subject: str, error: BaseException) ->
         cause = error.__cause__
         if isinstance(cause, ssl.SSLError):
             return Finding("tls", subject, False, *_tls_fault(cause))
-        detail = f"the listener does not speak {connection.security_protocol} ({error})"
-        step = "tls" if connection.encrypted else "login"
+        step, protocol = "tls" if connection.encrypted else "login", connection.security_protocol
+        if not str(error):  # a time-out
+            detail = f"the listener gives no answer: it hangs, or does not speak {protocol}"
+            fix = "look at the broker's log, or correct security_protocol, or the port"
+            return Finding(step, subject, False, detail, fix)
+        detail = f"the listener does not speak {protocol} ({error})"
         return Finding(step, subject, False, detail, "correct security_protocol, or the port")
     return Finding("login", subject, False, mapped(error, "").message)
 
