@@ -61,8 +61,10 @@ class Keeper:
             await self._tell_kafka()
             await self._tried(self._forget())
         finally:
-            await self._target.close()
-            await self._control.close()
+            try:
+                await self._target.close()
+            finally:  # whoever ends us may do so again while we close
+                await self._control.close()
 
     async def _turn(self) -> None:
         """Often: what costs next to nothing."""

@@ -1,5 +1,6 @@
 """The decisions of a consumer, without servers: where to go on, when a table is to blame."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +13,11 @@ from cdc.runtime.postgres import PostgresTarget, mapped
 from consumers.apply import Outcome
 from consumers.batch import Batch, Move
 from consumers.isolate import Circuit, isolate
+from consumers.keep import Keeper
 from consumers.metrics import NoMetrics
 from consumers.offsets import GapReason, Span, Start, Stored, decide
 from consumers.rows import Fold, Place, Row
+from consumers.settings import ConsumerLimits
 from consumers.state import Progress, State
 
 DAY = 86_400.0
@@ -188,3 +191,33 @@ def test_a_folded_batch_counts_its_events() -> None:
     for each in (*rows("a"), *rows("a", "b")):
         fold.add(each)
     assert (len(fold.rows), fold.duplicates, len(fold.source_ms)) == (2, 1, 3)
+
+
+class Closing:
+    """A connection whose close takes until it is cancelled."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = asyncio.Event(), False
+
+    async def close(self) -> None:
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+
+
+async def test_a_keeper_that_is_cancelled_while_it_closes_keeps_no_connection() -> None:
+    keeper: Any = object.__new__(Keeper)
+    keeper._limits = ConsumerLimits(keep_seconds=3600)
+    keeper._target, keeper._control = Closing(), Closing()
+    keeping = asyncio.create_task(keeper.run(asyncio.Event()))
+    await asyncio.sleep(0)
+    for connection in (keeper._target, keeper._control):
+        keeping.cancel()
+        async with asyncio.timeout(10):
+            await connection.begun.wait()
+    keeping.cancel()
+    await asyncio.wait({keeping})
+    assert keeping.cancelled()
+    assert (keeper._target.ended, keeper._control.ended) == (True, True)
