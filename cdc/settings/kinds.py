@@ -68,6 +68,14 @@ def _file(text: str) -> str:
     return text
 
 
+def _credential(secret: Secret) -> Secret:
+    """Goes into a header: what no header can carry would end a run, and not be told as this."""
+    text = secret.get_secret_value()
+    if not text.isascii() or not text.isprintable() or " " in text or not text:
+        raise wrong("has a sign that no credential has, or none", "copy it whole, and only it")
+    return secret
+
+
 _SLASH = "has a / in its user or password", "percent-encode it: %2F"
 
 
@@ -139,6 +147,7 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Listen = Annotated[str, AfterValidator(_listen)]
 Servers = Annotated[str, AfterValidator(_servers)]
 File = Annotated[str, AfterValidator(_file)]
+Credential = Annotated[Secret, AfterValidator(_credential)]
 Dsn = Annotated[Secret, AfterValidator(_dsn)]
 MongoUri = Annotated[Secret, AfterValidator(_mongo_uri)]
 PartitionCounts = Annotated[dict[str, int], AfterValidator(_entities)]

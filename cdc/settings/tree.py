@@ -15,6 +15,7 @@ from pydantic import (
 
 from cdc.mapping.declared import MappingDeclaration
 from cdc.settings.kinds import (
+    Credential,
     Currency,
     Day,
     Dsn,
@@ -141,7 +142,7 @@ class YnabSettings(_Source):
     """Plans of YNAB."""
 
     type: Literal["ynab"]
-    token: Secret
+    token: Credential
     base_url: Text = "https://api.ynab.com/v1"
     plans: Texts = ()
     """None given: all."""
@@ -153,7 +154,7 @@ class PlaidItemSettings(Part):
     """One login at one bank."""
 
     name: Name
-    access_token: Secret
+    access_token: Credential
 
 
 def _named_once(items: tuple[PlaidItemSettings, ...]) -> tuple[PlaidItemSettings, ...]:
@@ -167,8 +168,8 @@ class PlaidSettings(_Source):
     """Accounts at banks, through Plaid."""
 
     type: Literal["plaid"]
-    client_id: Secret
-    secret: Secret
+    client_id: Credential
+    secret: Credential
     base_url: Text = "https://production.plaid.com"
     days_requested: Annotated[int, Field(ge=1, le=730)] = 730
     poll_seconds: Annotated[float, Field(ge=1)] = 300.0

@@ -363,3 +363,12 @@ def test_a_book_of_a_source_overrides_the_one_above(tmp_path: Path) -> None:
     """
     found = loaded(toml, tmp_path=tmp_path)
     assert [source.book for source in found.sources.values()] == ["acme", "home"]
+
+
+@pytest.mark.parametrize("token", ["…", "tok en", "tok\nen", ""])
+def test_what_no_header_can_carry_is_no_credential(tmp_path: Path, token: str) -> None:
+    (fault,) = faults(
+        tmp_path=tmp_path, YNAB_PERSONAL_ACCESS_TOKEN="tok", CDC_SOURCES__YNAB__TOKEN=token
+    )
+    assert "sources.ynab.token" in fault
+    assert "copy it whole" in fault
