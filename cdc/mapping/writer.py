@@ -71,7 +71,8 @@ class Writer:
         partitions: int,
         totals: Totals,
     ) -> None:
-        self._entity = entity
+        self._hashed = entity.hashed
+        self._hash_account, self._hash_texts = entity.hash_account, entity.hash_texts
         self._topic = topic
         self._partitions = partitions
         self._totals = totals
@@ -108,7 +109,7 @@ class Writer:
         state.update(b"".join((version_hex, self._id_middle, id_json, b"]")))
         event_id = ("event_id", state.hexdigest().encode())
         headers = [event_id, self._schema]
-        if after is not None and self._entity.hashed:
+        if self._hashed and after is not None:
             headers = [event_id, ("transaction_hash", self._hash(after)), self._schema]
         partition = crc32(key) % self._partitions
         return _new_event(Event, (self._topic, partition, key, value, headers))
@@ -120,14 +121,14 @@ class Writer:
 
     def _hash(self, row: Content) -> bytes:
         text = None
-        for name in self._entity.hash_texts:
+        for name in self._hash_texts:
             text = row[name]
             if text is not None:
                 break
         digest = transaction_hash(
             row["book"],
             row["source"],
-            row[self._entity.hash_account],
+            row[self._hash_account],
             row["id"],
             row["amount"],
             row["currency"],

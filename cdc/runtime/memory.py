@@ -22,12 +22,12 @@ def collect_rarely() -> None:
 
 
 def settle_memory() -> None:
-    """For daemons, once they are built: what is there by now is never collected.
+    """For daemons, once they are built: what is there by now is never gone through again.
 
-    And glibc keeps the heap's top, which it would give back to the kernel after every batch, to
-    fault it in again for the next: 1 us an event. The peak stays the same.
+    Not even now: imports leave no cycle to be found, and the look takes 30 ms. And glibc keeps the
+    heap's top, which it would give back to the kernel after every batch, to fault it in again for
+    the next: 1 us an event. The peak stays the same.
     """
-    gc.collect()
     gc.freeze()
     with contextlib.suppress(AttributeError, OSError):  # another C library: no such option
         import ctypes

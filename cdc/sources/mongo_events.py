@@ -15,6 +15,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
+from cdc.sources.mongo_decimals import read_decimals_directly
 from cdc.sources.mongo_inserts import InsertReader
 from cdc.sources.protocol import Change, Notice
 from schemas.version import ORDINAL_MAX
@@ -48,6 +49,7 @@ class EventReader:
     """Turns events into changes, counting the ordinals of runs of equal cluster time."""
 
     def __init__(self, collections: Sequence[str]) -> None:
+        read_decimals_directly()
         self._collections = frozenset(collections)
         self._inserts = InsertReader()
         self._position = -1
