@@ -237,7 +237,7 @@ class StreamReader:
         if last is not None:
             self._normalise([last], "last" if read.next is None else "true")
         self.whole.took(page, rows)
-        if page.look_up is not None:
+        if page.look_up is not None and read.next is None:
             self._gathered.published.append(page.look_up.on_published)
 
     def _is_due(self, place: Checkpoint) -> bool:

@@ -17,7 +17,7 @@ The progress is published with the page, in the cursor: a restart goes on at the
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -227,6 +227,8 @@ class WholeRead:
                 "paged": page.next is None,
                 "rows": read.rows + rows,
             }
+        elif page.next is not None:
+            self._look_ups.appendleft(replace(pending.look_up, ids=tuple(page.next)))
         self.reads[collection] = msgspec.structs.replace(read, **changed)
         self._settle()
 

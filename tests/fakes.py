@@ -180,9 +180,10 @@ class FakeSource:
 
     async def look_up(self, stream: Stream, collection: str, ids: Sequence[str]) -> Page:
         known = self.database.state(collection)
-        page = self._page(collection, [each for each in ids if each in known], self.database.now)
+        now, left = ids[: self.reply_events], tuple(ids[self.reply_events :])
+        page = self._page(collection, [each for each in now if each in known], self.database.now)
         await self._step()
-        return page
+        return page._replace(next=left or None)
 
     def _page(self, collection: str, ids: Sequence[str], at: int) -> Page:
         state = self.database.state(collection)

@@ -271,8 +271,8 @@ class MongoSource:
         return Page(rows, at, self._asked, following)
 
     async def look_up(self, stream: Stream, collection: str, ids: Sequence[str]) -> Page:
-        rows, at = await self._opened_pages.look_up(collection, ids)
-        return Page(rows, at, self._asked, None)
+        rows, at, left = await self._opened_pages.look_up(collection, ids)
+        return Page(rows, at, self._asked, left or None)
 
     async def total(self, stream: Stream, collection: str) -> int | None:
         return await self._opened_pages.total(collection)

@@ -17,6 +17,7 @@ from bson.json_util import JSONMode, JSONOptions
 from bson.raw_bson import RawBSONDocument
 
 from cdc.mapping.ids import parse
+from cdc.mapping.ids import text as id_text
 from cdc.sources.mongo_events import DECODE, DECODE_EVENTS, EventReader, decoded, readable
 from cdc.sources.mongo_faults import mapped
 from cdc.sources.mongo_reply import Reply, take_apart
@@ -68,14 +69,19 @@ class Pages:
                 more = {"getMore": cursor, "collection": collection, "batchSize": 1}
                 rows, cursor, *_ = await self._command(more)
             if cursor:
-                await self._command({"killCursors": collection, "cursors": [cursor]})
+                await self._end(collection, cursor)
         at = before if reply.at is None else reply.at  # an absent collection has no time
         more_may_follow = bool(rows) and (bool(cursor) or len(rows) >= rows_max)
         following = _id_json(rows[-1]) if more_may_follow else None
         return self._rows(collection, rows, at), at, following
 
-    async def look_up(self, collection: str, ids: Sequence[str]) -> tuple[Rows, int]:
-        """Documents by the text of their ids, and the time they were read at."""
+    async def look_up(
+        self, collection: str, ids: Sequence[str]
+    ) -> tuple[Rows, int, tuple[str, ...]]:
+        """Documents by the text of their ids, the time they were read at, ids that are left.
+
+        Some are left where they hold more than one reply (16 MiB) can: memory is bounded by that.
+        """
         with mapped("look up documents", subject=collection):
             before = await self._now()
             command = {
@@ -84,9 +90,14 @@ class Pages:
                 "batchSize": len(ids),
                 "readConcern": _SNAPSHOT,
             }
-            rows, read_at = await self._all(command)
-        at = before if read_at is None else read_at  # a lagging majority reads before ``before``
-        return self._rows(collection, rows, at), at
+            reply = await self._command(command)
+            left: tuple[str, ...] = ()
+            if reply.cursor:
+                await self._end(collection, reply.cursor)
+                found = {id_text(_id_of(row)["_id"]) for row in reply.documents}
+                left = tuple(each for each in ids if each not in found)
+        at = before if reply.at is None else reply.at  # a lagging majority reads before ``before``
+        return self._rows(collection, reply.documents, at), at, left
 
     async def newest(
         self, collection: str, ids: Sequence[Any], after: Timestamp
@@ -126,6 +137,11 @@ class Pages:
         return take_apart(
             await self._database.command(command, codec_options=RAW, session=self._session)
         )
+
+    async def _end(self, collection: str, cursor: int) -> None:
+        """Lets a cursor go that holds more than is wanted now."""
+        command = {"killCursors": collection, "cursors": [cursor]}
+        await self._database.command(command, session=self._session)
 
     async def _now(self) -> int:
         """A time that has come: what is read after it is at least as new."""

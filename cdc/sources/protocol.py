@@ -140,7 +140,10 @@ class Source(Protocol):
         """The page at ``start`` (None: the first) of the collection, as it stands now."""
 
     async def look_up(self, stream: Stream, collection: str, ids: Sequence[str]) -> Page:
-        """The objects with these ids (as text), as they stand now; absent ones are left out."""
+        """The objects with these ids (as text), as they stand now; absent ones are left out.
+
+        ``next``: ids that are left for another page, fewer than were asked for; None: none.
+        """
 
     async def total(self, stream: Stream, collection: str) -> int | None:
         """How many objects a whole read will go through, about; None: not known."""

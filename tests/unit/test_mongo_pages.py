@@ -31,6 +31,33 @@ async def test_what_is_read_has_the_time_of_its_snapshot_not_of_the_newest_write
     if way == "page":
         rows, at, _ = await pages.page("payments", None, 10)
     else:
-        rows, at = await pages.look_up("payments", ["1"])
+        rows, at, _ = await pages.look_up("payments", ["1"])
     (changes,) = rows
     assert at == position_of(COMMITTED) == changes[0].position
+
+
+class LargeDocuments:
+    """Three documents wanted, of which a reply can hold two; numbers are of another type."""
+
+    def __init__(self) -> None:
+        self.killed: list[Any] = []
+
+    async def command(self, command: Any, **options: Any) -> Any:
+        if command == "ping":
+            return {"operationTime": APPLIED}
+        if "killCursors" in command:
+            self.killed += command["cursors"]
+            return {"cursorsKilled": command["cursors"], "ok": 1.0}
+        batch = [{"_id": "1", "n": 1}, {"_id": 5.0, "n": 5}]
+        cursor = {"firstBatch": batch, "atClusterTime": COMMITTED, "id": Int64(77)}
+        return RawBSONDocument(bson.encode({"cursor": {**cursor, "ns": "d.payments"}, "ok": 1.0}))
+
+
+async def test_a_look_up_holds_one_reply_and_tells_what_is_left() -> None:
+    """A thousand ids were bounded, a thousand documents of 16 MB were not."""
+    database = LargeDocuments()
+    pages = Pages(database, None, EventReader(["payments"]))
+    rows, _, left = await pages.look_up("payments", ["1", "2", "int:5"])
+    assert [change.id for changes in rows for change in changes] == ["1", 5.0]
+    assert left == ("2",)
+    assert database.killed == [77]

@@ -19,6 +19,11 @@ from tests.unit.test_pipeline_simulated import check, fill, pipeline, quiet, run
 TOPICS = ("p.d.a", "p.d.b")
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdc.whole_read.REREAD_SECONDS", 0.0)
+
+
 class OneByOne(FakeSource):
     """Every event fills its reply; before page ``number`` of ``a`` a transaction is written."""
 

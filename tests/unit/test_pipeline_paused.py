@@ -19,6 +19,11 @@ from tests.unit.test_pipeline_simulated import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdc.whole_read.REREAD_SECONDS", 0.0)
+
+
 class Troubled(FakeSource):
     """Cannot be opened while it has an error."""
 
