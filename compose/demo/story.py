@@ -298,7 +298,7 @@ class Story:
         await until(quiet, QUIET_SECONDS_MAX, "the arrival of the last changes")
         self._show(way)
         self._screen.say(
-            f"{way.written:,} changes: {way.arrived:,} became rows, {way.unmappable} had no amount "
+            f"{way.written:,} changes: {way.arrived:,} arrived, {way.unmappable} had no amount "
             "(dead letters, until a later change filled it in)"
         )
         if self._kills < len(KILLS_AT):
