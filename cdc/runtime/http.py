@@ -191,6 +191,9 @@ class HttpClient:
         error.message = self._redact(error.message)[:MESSAGE_CHARS_MAX]  # a cut token is not known
         error.args = (error.message,)
         error.operation = self._redact(error.operation or operation)
+        for name in ("code", "reason"):  # a server's own words, too
+            if hasattr(error, name):
+                setattr(error, name, self._redact(getattr(error, name)))
         error.subject = error.subject or self.host
 
     async def _exchange(

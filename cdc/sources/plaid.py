@@ -21,6 +21,7 @@ from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream, Told, W
 POLL_SECONDS = 300.0
 """Banks are looked at by Plaid a few times a day: more often buys nothing."""
 ACCOUNTS_SECONDS = 900.0
+READS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ class PlaidSource(PolledSource[dict[str, Any]]):
         accounts_seconds: float = ACCOUNTS_SECONDS,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(name, now=now, poll_seconds=poll_seconds, pause=pause)
+        super().__init__(
+            name, now=now, poll_seconds=poll_seconds, reads_at_once=READS_AT_ONCE, pause=pause
+        )
         self._api = api
         self._items: dict[str, PlaidItem] = {}
         for login in logins:
@@ -70,12 +73,14 @@ class PlaidSource(PolledSource[dict[str, Any]]):
         if after is not None:
             item.stand(after.token)
             return place.place(after)
-        await place.room.enter(place)
         async with place.lock:
+            if not place.room.has_room():  # its pages will be read when there is
+                return place.stand(await item.end(), place.next_round()[0], -1)
+            await place.room.enter(place)
             try:
                 held, token = await self._newly_held(place)
             except HistoryToCome:  # what there is comes as changes; pages, when it is complete
-                return place.stand(item.from_the_beginning(), place.next_round()[0], -1)
+                return place.stand(item.beginning(), place.next_round()[0], -1)
             return place.stand(token, held.at, -1)
 
     async def changes(self, stream: Stream, *, wait_seconds: float) -> AsyncIterator[Item]:

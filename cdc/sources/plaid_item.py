@@ -101,6 +101,13 @@ class Update:
         self.transactions[change.id] = change
 
 
+class Passed(Update):
+    """Pages that are only gone through."""
+
+    def take(self, page: SyncPage) -> None:
+        self.status = page.transactions_update_status
+
+
 @dataclass(slots=True)
 class ItemDelta:
     """One poll's answer."""
@@ -165,11 +172,11 @@ class PlaidItem:
             return await self._in_need(token, error)
         return ItemDelta(changes, after)
 
-    async def _update(self, cursor: str | None) -> Update:
+    async def _update(self, cursor: str | None, into: type[Update] = Update) -> Update:
         """All pages behind ``cursor``; begins again where the data changes in between."""
         for _ in range(MUTATIONS_MAX):
             try:
-                update = await self._pages(cursor)
+                update = await self._pages(into(cursor))
             except Mutated:
                 continue
             self._mutated_polls = 0
@@ -181,8 +188,7 @@ class PlaidItem:
             raise Gap("the data changes during every pagination", subject=self.name)
         raise Unavailable(f"the data changed {MUTATIONS_MAX} times during pagination")
 
-    async def _pages(self, cursor: str | None) -> Update:
-        update = Update(cursor)
+    async def _pages(self, update: Update) -> Update:
         for _ in range(PAGES_MAX):
             page = await self._api.sync(self._access_token, update.cursor)
             update.take(page)
@@ -297,9 +303,18 @@ class PlaidItem:
             raise error
         return ItemDelta([_item_change(document)], token | {"item": document})
 
-    def from_the_beginning(self) -> Token:
+    def beginning(self) -> Token:
         """The token whose delta tells all there is."""
         return {"balances": self._balances}
+
+    async def end(self) -> Token:
+        """The token behind all transactions there are; nothing of them is kept.
+
+        The same as ``beginning`` while Plaid has not told all of them yet.
+        """
+        update = await self._update(None, into=Passed)
+        to_come = self._history_status in HISTORY_TO_COME or not update.cursor
+        return self.beginning() | ({} if to_come else {"cursor": update.cursor})
 
     async def whole(self) -> tuple[dict[str, list[HeldRow]], Token]:
         """The item as it stands; rows by resource, by id, and the token to go on from.

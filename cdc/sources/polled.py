@@ -24,8 +24,6 @@ CHANGES_TOGETHER = 200
 HELD_SECONDS = 60.0
 """A whole read of which no page was taken for so long is let go."""
 
-READS_AT_ONCE = 4
-"""So many streams of a source hold a whole read at the same time."""
 ROOM_SECONDS = 1.0
 """So often one that waits for room looks whether another's read has been left lying."""
 
@@ -133,24 +131,29 @@ def _id_of(row: HeldRow) -> str:
 class Room:
     """Bounds the whole reads that a source holds in memory: who comes later waits."""
 
-    def __init__(self, reads_max: int = READS_AT_ONCE) -> None:
+    def __init__(self, reads_max: int) -> None:
         self._reads_max = reads_max
-        self._within: set[PolledStream] = set()
+        self._used_at: dict[PolledStream, float] = {}
         self._left = asyncio.Event()
 
+    def has_room(self) -> bool:
+        return len(self._used_at) < self._reads_max
+
     async def enter(self, stream: "PolledStream") -> None:
-        """Returns when the stream may hold a whole read."""
-        while stream not in self._within and len(self._within) >= self._reads_max:
-            for other in tuple(self._within):
-                other.let_go()
-            if len(self._within) >= self._reads_max:
+        """Returns when the stream may hold a whole read, or goes on to."""
+        clock = asyncio.get_running_loop().time
+        while stream not in self._used_at and not self.has_room():
+            for other, used_at in tuple(self._used_at.items()):
+                if other.held is not None and clock() - used_at > HELD_SECONDS:
+                    other.drop()
+            if not self.has_room():
                 self._left.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._left.wait(), ROOM_SECONDS)
-        self._within.add(stream)
+        self._used_at[stream] = clock()
 
     def leave(self, stream: "PolledStream") -> None:
-        self._within.discard(stream)
+        self._used_at.pop(stream, None)
         self._left.set()
 
 
@@ -159,7 +162,7 @@ class PolledStream:
 
     def __init__(self, stream: Stream, now: Callable[[], float], room: Room | None = None) -> None:
         self.stream = stream
-        self.room = room or Room()
+        self.room = room or Room(1)
         self.lock = asyncio.Lock()
         """Requests of a stream follow one another, so that rounds are in the order of answers."""
         self.token: dict[str, Any] = {}

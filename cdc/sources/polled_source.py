@@ -11,7 +11,8 @@ Whole = TypeVar("Whole")
 
 
 class PolledSource(Generic[Whole]):
-    """``now``: seconds since 1970. ``pause`` waits. ``Whole``: what a whole read is beside rows."""
+    """``now``: seconds since 1970. ``pause`` waits. ``reads_at_once``: so many streams hold a whole
+    read at the same time. ``Whole``: what such a read is beside its rows."""
 
     def __init__(
         self,
@@ -19,13 +20,14 @@ class PolledSource(Generic[Whole]):
         *,
         now: Callable[[], float],
         poll_seconds: float,
+        reads_at_once: int,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = name
         self._now = now
         self._poll_seconds = poll_seconds
         self._pause = pause
-        self._room = Room()
+        self._room = Room(reads_at_once)
         self._places: dict[str, PolledStream] = {}
 
     async def _read_whole(self, place: PolledStream) -> tuple[HeldRead, Whole]:

@@ -28,6 +28,8 @@ ABSENT_SECONDS = 300.0
 """The same while a plan that is wanted is not in it."""
 FORGOTTEN_SECONDS = 7 * 24 * 3600.0
 """How long YNAB is trusted to remember what was deleted: nothing says so."""
+READS_AT_ONCE = 100
+"""Plans are few, and a whole read costs requests: none waits for another."""
 SPREAD_SECONDS = 900.0
 """Polls are so far apart that what is left of the quota would last for this long."""
 
@@ -53,7 +55,9 @@ class YnabSource(PolledSource[Whole]):
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         told: Told | None = None,
     ) -> None:
-        super().__init__(name, now=now, poll_seconds=poll_seconds, pause=pause)
+        super().__init__(
+            name, now=now, poll_seconds=poll_seconds, reads_at_once=READS_AT_ONCE, pause=pause
+        )
         self._api = api
         self._wanted = tuple(plans)
         self._since_date = since_date

@@ -8,6 +8,7 @@ import pytest
 
 from cdc.jobs import runner
 from compose.simulators.plaid_bank import PlaidSize
+from compose.simulators.plaid_item import INITIAL
 from tests.backfill_world import GET, World, until, world
 
 YEARS = PlaidSize(transactions=900)
@@ -128,8 +129,8 @@ async def test_what_the_bank_does_not_have_is_not_available_and_no_gap(database:
 async def test_history_that_plaid_has_not_read_yet_is_not_called_unavailable(
     database: str,
 ) -> None:
-    size = PlaidSize(transactions=100, days=300, historical_seconds=1e9)
-    async with world(database, size) as it:
+    async with world(database, PlaidSize(transactions=100, days=300)) as it:
+        it.bank.item.status, it.bank.item.historical_seconds = INITIAL, 1e9
         job_id = await it.ask(months="10")
         async with it.daemon():
             asked = "SELECT count(*) FROM sync.requests WHERE state = 'failed'"

@@ -116,6 +116,7 @@ async def test_a_plan_of_the_list_that_is_none_does_not_stop_another() -> None:
                 row["budget_id"] == kept for row in it.followed.rows("budget.transactions").values()
             )
         )
+        assert sum(each.path.endswith("/plans") for each in it.sim.requests()) == 1
 
 
 async def test_an_answer_about_another_plan_is_not_this_ones() -> None:
@@ -153,23 +154,18 @@ async def test_lines_that_cannot_be_told_are_not_taken_for_gone(form: str) -> No
         assert it.followed.dead_letters()
 
 
-async def test_a_transaction_whose_lines_are_no_list_keeps_those_it_has() -> None:
+async def test_a_transaction_whose_lines_are_no_list_has_not_lost_them() -> None:
+    """It was published with an empty set of lines, which would have deleted those it has."""
     async with ynab_world.world(TINY) as it:
         it.sim.switch(plan_detail_rows_max=10)
-        plan = it.sim.plan()
-        split = plan.add_transaction(
-            "Visa", -3_000, lines=[{"amount": -1_000}, {"amount": -2_000, "category": "Pets"}]
-        )
-        lines = {line.id for line in plan.plan.lines[split]}
+        lines = [{"amount": -1_000}, {"amount": -2_000, "category": "Pets"}]
+        split = it.sim.plan().add_transaction("Visa", -3_000, lines=lines, memo=MARK)
+        broken = [['"subtransactions"', '"were"'], [f'"{MARK}"', '"","subtransactions":7']]
+        it.sim.fail_next("bytes", match="/transactions", changes=broken, times=20)
         await it.settled()
-        assert lines <= it.followed.rows("budget.subtransactions").keys()
-        plan.edit_transaction(split, memo=MARK)
-        broken = [[f'"memo":"{MARK}"', f'"memo":"{MARK}","subtransactions":7,"x":[],"y":0']]
-        it.sim.fail_next(
-            "bytes", match="/transactions", changes=[["subtransactions", "was"], *broken]
-        )
-        await it.settled()
-        assert lines <= it.followed.rows("budget.subtransactions").keys()
+        assert split not in it.followed.rows("budget.transactions")
+        found = [each for each in it.followed.dead_letters() if each["document_id"] == split]
+        assert {each["path"] for each in found} == {"subtransactions"}
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,12 @@ from cryptography.x509.oid import NameOID
 from cdc.runtime.breaker import FAILURES_MAX, OPEN_SECONDS, UNFIT_SECONDS
 from cdc.runtime.errors import BadAnswer, LedgerError, Rejected, SettingsError, Unavailable, Unfit
 from cdc.runtime.http import (
+    MESSAGE_CHARS_MAX,
     UNTYPED,
     Answer,
     HttpClient,
     Limits,
+    detail,
     exact_decoder,
     retry_after_seconds,
 )
@@ -131,6 +133,8 @@ async def test_numbers_are_exact() -> None:
         (reply(b'{"data": [1, 2'), "truncated"),
         (reply(b'{"data": "\xff\xfe"}'), "encoding"),
         (reply(b'{"data": NaN}'), "not_json"),
+        (reply(b'{"data": 1e99999999999999999999}'), "shape"),
+        (reply(b'{"data": "\\x"}'), "not_json"),
         (reply(b"[" * 9000), "not_json"),
         (reply(b'{"data": "' + b"x" * 20_000 + b'"}'), "too_large"),
         (reply(gzip.compress(b"x" * 500_000), extra="Content-Encoding: gzip\r\n"), "too_large"),
@@ -298,6 +302,51 @@ async def test_secrets_are_in_no_error_and_no_log(caplog: pytest.LogCaptureFixtu
         for secret in (TOKEN, "de3ce8ef", "abc"):
             assert secret not in text
     assert "bad ***, *** and Bearer ***" in str(error)
+
+
+@pytest.mark.parametrize("room", range(len(TOKEN) + 1))
+async def test_no_part_of_a_secret_is_left_where_an_error_is_cut(room: int) -> None:
+    def explain(answer: Answer) -> LedgerError:
+        return Unfit(f"said: {detail(answer.error['detail'])}")
+
+    words = "x" * (MESSAGE_CHARS_MAX - len("said: ") - 1 - room) + f" {TOKEN} and more"
+    body = msgspec.json.encode({"detail": words})
+    async with server(reply(body, status="400 No"), explain=explain) as client:
+        error = await failure(client)
+    assert TOKEN[:5] not in str(error)
+    assert len(error.message) <= MESSAGE_CHARS_MAX
+
+
+async def test_words_of_an_error_can_be_stored() -> None:
+    def explain(answer: Answer) -> LedgerError:
+        return Unfit(detail(answer.error["detail"]))
+
+    body = rb'{"detail": "no\u0000thing"}'
+    async with server(reply(body, status="400 No"), explain=explain) as client:
+        assert (await failure(client)).message == "no\ufffdthing"
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1e99999999999999999999}', b"[" * 9000 + b"]" * 9000])
+async def test_an_error_whose_body_is_strange_is_read_by_its_status(body: bytes) -> None:
+    async with server(reply(body, status="503 Away")) as client:
+        assert type(await failure(client)) is Unavailable
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"\ud83d", "\0"),
+        (r"\ude00", "\0"),
+        (r"\uD83D\uDE00", "\U0001f600"),
+        (r"\ud83d\ud83d\ude00", "\0\U0001f600"),
+        (r"\ude00\ud83d", "\0\0"),
+        (r"\\ud83d \ud83d", "\\ud83d \0"),
+        (r"\\\ud83d", "\\\0"),
+    ],
+)
+async def test_half_a_character_is_blotted_and_the_rest_is_kept(written: str, read: str) -> None:
+    async with server(reply(f'{{"a": "{written}", "b": [1]}} '.encode())) as client:
+        assert await client.get("/thing", UNTYPED) == {"a": read, "b": [1]}
 
 
 @pytest.mark.parametrize(

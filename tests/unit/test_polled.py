@@ -1,9 +1,14 @@
 """A whole read held for its pages: resumable by value, moved on by deltas, let go in the end."""
 
+import asyncio
 from typing import Any
 
-from cdc.sources.polled import HELD_SECONDS, HeldRow, PolledStream
-from cdc.sources.protocol import Change, Checkpoint, Page, Stream
+import pytest
+
+from cdc.sources.polled import HELD_SECONDS, PolledStream, Room, by_id
+from cdc.sources.polled_objects import HeldRow
+from cdc.sources.protocol import Change, Checkpoint, Page, Source, Stream
+from cdc.whole_read import PendingPage, WholeRead
 from schemas.version import ORDINAL_MAX
 
 STREAM = Stream("s", ("s/a", "s/b"))
@@ -121,3 +126,84 @@ async def test_a_request_is_due_by_the_clock_and_rests_no_longer_than_asked() ->
     assert not await place.rest(1.0, pause)
     assert await place.rest(1.0, pause)
     assert rested == [1.0, 0.5]
+
+
+def test_rows_are_by_id_and_the_last_of_several_with_one_id_counts() -> None:
+    rows: list[HeldRow] = [("b", 1), ("", 1), ("a", 1), ("b", 2), ("", 2), ("b", 3)]
+    assert by_id(rows) == [("", 1), ("", 2), ("a", 1), ("b", 3)]
+    assert by_id([]) == []
+
+
+@pytest.mark.parametrize("rows_max", [1, 2, 3])
+def test_no_object_without_an_id_is_lost_between_two_pages(rows_max: int) -> None:
+    time = Time()
+    place = PolledStream(STREAM, time)
+    at, asked = place.next_round()
+    rows: list[HeldRow] = [("", n) for n in range(5)] + [("1", 5), ("2", 6)]
+    whole = place.hold({"s/a": rows}, load, at, asked)
+    start: Any = None
+    met: list[Change] = []
+    for _ in range(7):
+        page = whole.page("s/a", start, rows_max, time())
+        met += changes(page)
+        start = page.next
+        if start is None:
+            break
+    assert [change.id for change in met] == [None] * 5 + ["1", "2"]
+
+
+def test_a_read_of_some_collections_has_no_page_of_another() -> None:
+    time = Time()
+    place = PolledStream(STREAM, time)
+    at, asked = place.next_round()
+    assert not place.hold({"s/a": []}, load, at, asked).serves("s/b", None)
+
+
+async def test_what_deltas_brought_before_the_first_page_was_met() -> None:
+    """It is left out of the pages: it was taken for missing at the source, and deleted, when two
+    deltas came between the read and the first page of its collection.
+    """
+    time = Time()
+    place = PolledStream(STREAM, time)
+    held(place)
+    assert place.held is not None
+    first, asked = place.next_round()
+    place.held.move_on([("s/a", "001")], first, asked)
+    second, asked = place.next_round()
+    place.held.move_on([("s/a", "003")], second, asked)
+    page = place.held.page("s/a", None, 9, time())
+    assert page.at == second
+    source: Source = object()  # type: ignore[assignment]
+    whole = WholeRead(source, STREAM, {}, document_id=str, rows_max=9)
+    whole.begin("s/a", "asked for")
+    task = asyncio.ensure_future(asyncio.sleep(0, page))
+    await task
+    whole.took(PendingPage("s/a", task, -1, None), 3)
+    assert whole.reads["s/a"].first_at <= first, "what is below that is deleted"
+
+
+async def test_who_finds_no_room_waits_until_another_has_left() -> None:
+    time = Time()
+    room = Room(2)
+    places = [PolledStream(Stream(name, ()), time, room) for name in "abc"]
+    for place in places[:2]:
+        await room.enter(place)
+        await room.enter(place)  # it is within
+    assert not room.has_room()
+    waiting = asyncio.ensure_future(room.enter(places[2]))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    places[0].drop()
+    await asyncio.wait_for(waiting, 5)
+    assert not room.has_room()
+
+
+async def test_a_read_that_was_left_lying_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdc.sources.polled.HELD_SECONDS", 0.0)
+    time = Time()
+    room = Room(1)
+    left, other = (PolledStream(Stream(name, ("s/a",)), time, room) for name in "ab")
+    await room.enter(left)
+    held(left)
+    await asyncio.wait_for(room.enter(other), 5)
+    assert left.held is None
