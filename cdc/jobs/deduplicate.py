@@ -9,6 +9,8 @@ What a person decided stays, and follows a purchase from its pending row to the 
 proposed again, with the reason, only where one of its rows is deleted and another took its place.
 """
 
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -23,6 +25,9 @@ from cdc.runtime.postgres import Connection, session, transaction, translated
 from schemas.sql import query
 
 EXAMPLES_MAX = 20
+PART_ROWS = 2_000
+"""So many possible pairs are in memory, and all of the last one's amount."""
+ACCOUNT_PAIRS_MAX = 100_000
 LOCK = 7_204_110_011
 """Two of these jobs would take the same rows for different pairs."""
 
@@ -124,12 +129,14 @@ async def _searched(connection: Connection, wish: Wish, job: Job, tools: Tools) 
     withdrawn = await _rows(connection, "withdraw_matches")
     await _rows(connection, "drop_doubled_matches")
     followed = await _rows(connection, "follow_matches")
+    worn = await _worn(connection)
     total: dict[str, Any] = {"confirmed": 0, "proposed": 0, "examples": []}
-    await _take_in(connection, await _pending(connection), total, job)
+    await _take_in(connection, await _pending(connection), total, job, worn)
     links = await _links(connection)
     for number, (link, same) in enumerate(links):
         await tools.note({"done": number, "total": len(links), "step": "accounts"})
-        await _take_in(connection, await _pairs_of(connection, link, same), total, job)
+        async for found in _pairs_of(connection, link, same):
+            await _take_in(connection, found, total, job, worn)
     linked = sum(same for _, same in links)
     return {
         "dry_run": wish.dry_run,
@@ -143,6 +150,17 @@ async def _searched(connection: Connection, wish: Wish, job: Job, tools: Tools) 
 
 async def _rows(connection: Connection, statement: str) -> int:
     return int((await connection.execute(query(statement))).split()[-1])
+
+
+async def _worn(connection: Connection) -> set[tuple[str, str, str]]:
+    """(book, source, id) of the ends of confirmed matches that lost a row."""
+    cursor = await _joined(connection, "worn_matches")
+    ends = set()
+    while rows := await cursor.fetch(PART_ROWS):
+        for row in rows:
+            ends.add((row["book"], row["source"], row["transaction_id"]))
+            ends.add((row["book"], row["other_source"], row["other_id"]))
+    return ends
 
 
 async def _pending(connection: Connection) -> list[Found]:
@@ -159,7 +177,8 @@ async def _pending(connection: Connection) -> list[Found]:
 
 async def _links(connection: Connection) -> list[tuple[AccountPair, bool]]:
     with translated("link accounts"):
-        rows = await connection.fetch(query("match_accounts"), DAYS_MAX)
+        cursor = await _joined(connection, "match_accounts", DAYS_MAX)
+        rows = await cursor.fetch(ACCOUNT_PAIRS_MAX)
     return link_accounts(
         [
             AccountPair(
@@ -174,23 +193,65 @@ async def _links(connection: Connection) -> list[tuple[AccountPair, bool]]:
     )
 
 
-async def _pairs_of(connection: Connection, link: AccountPair, same: bool) -> list[Found]:
-    """The best pairs of rows of two accounts that nobody has decided about."""
+async def _pairs_of(
+    connection: Connection, link: AccountPair, same: bool
+) -> AsyncIterator[list[Found]]:
+    """The best pairs of rows of two accounts that nobody has decided about, some amounts a time."""
     place = (link.book, link.source, link.account, link.other_source, link.other_account)
     with translated("look for pairs", link.account):
-        known = await connection.fetch(query("known_matches"), *place)
-        rows = await connection.fetch(query("match_candidates"), *place, DAYS_MAX)
+        decided = Decided.of(await connection.fetch(query("known_matches"), *place))
+        cursor = await _joined(connection, "match_candidates", *place, DAYS_MAX)
+        part: list[asyncpg.Record] = []
+        while rows := await cursor.fetch(PART_ROWS):
+            ends = [n for n in range(1, len(rows)) if _amount(rows[n]) != _amount(rows[n - 1])]
+            if part and _amount(rows[0]) != _amount(part[-1]):
+                ends.insert(0, 0)
+            if ends:
+                yield await asyncio.to_thread(_best, part + rows[: ends[-1]], link, same, decided)
+                part, rows = [], rows[ends[-1] :]
+            part += rows
+        yield await asyncio.to_thread(_best, part, link, same, decided)
+
+
+async def _joined(connection: Connection, statement: str, *values: Any) -> Any:
+    """A cursor over a join of many rows; never row by row, whatever statistics are missing."""
+    await connection.execute("SET LOCAL enable_nestloop = off")
+    cursor = await connection.cursor(query(statement), *values)
+    await connection.execute("SET LOCAL enable_nestloop = on")
+    return cursor
+
+
+def _amount(row: asyncpg.Record) -> tuple[Any, Any]:
+    """What both rows of a pair have: pairs of another amount have nothing to do with it."""
+    return row["amount"], row["currency"]
+
+
+class Decided(NamedTuple):
+    """Of two accounts. ``taken``: rows that can be in no other pair."""
+
+    rejected: frozenset[frozenset[tuple[str, str]]]
+    taken: frozenset[tuple[str, str]]
+
+    @classmethod
+    def of(cls, known: list[asyncpg.Record]) -> "Decided":
+        confirmed = [row for row in known if row["state"] == "confirmed"]
+        taken = {(row["other_source"], row["other_id"]) for row in confirmed}
+        taken |= {(row["source"], row["transaction_id"]) for row in confirmed if row["between"]}
+        rejected = frozenset(_ends(row) for row in known if row["state"] == "rejected")
+        return cls(rejected, frozenset(taken))
+
+
+def _best(
+    rows: list[asyncpg.Record], link: AccountPair, same: bool, decided: Decided
+) -> list[Found]:
+    """Computed in a thread: the daemon's other work goes on."""
     ends = (link.source, link.other_source)
-    rejected = {_ends(row) for row in known if row["state"] == "rejected"}
-    confirmed = [row for row in known if row["state"] == "confirmed"]
-    taken = {(row["other_source"], row["other_id"]) for row in confirmed}
-    taken |= {(row["source"], row["transaction_id"]) for row in confirmed if row["between"]}
     candidates = [
         (one, other)
         for one, other in map(_sides, rows)
-        if frozenset({(ends[0], one.id), (ends[1], other.id)}) not in rejected
-        and (ends[0], one.id) not in taken
-        and (ends[1], other.id) not in taken
+        if frozenset({(ends[0], one.id), (ends[1], other.id)}) not in decided.rejected
+        and (ends[0], one.id) not in decided.taken
+        and (ends[1], other.id) not in decided.taken
     ]
     return [
         Found(
@@ -218,23 +279,33 @@ def _sides(row: asyncpg.Record) -> tuple[Side, Side]:
 
 
 async def _take_in(
-    connection: Connection, found: list[Found], total: dict[str, Any], job: Job
+    connection: Connection,
+    found: list[Found],
+    total: dict[str, Any],
+    job: Job,
+    worn: set[tuple[str, str, str]],
 ) -> None:
+    """Stores them; ``worn``: ends of matches that give way."""
     for each in found:
         total["confirmed" if each.confirmed else "proposed"] += 1
         if len(total["examples"]) < EXAMPLES_MAX:
             total["examples"].append(each._asdict())
-    pairs_of_rows = [(e.book, e.source, e.id, e.other_source, e.other_id) for e in found]
-    sure = [ends for ends, each in zip(pairs_of_rows, found, strict=True) if each.confirmed]
-    await connection.executemany(query("yield_matches"), sure)
+    for each in found:
+        ends = {(each.book, each.source, each.id), (each.book, each.other_source, each.other_id)}
+        if each.confirmed and ends & worn:
+            await connection.execute(query("yield_matches"), *_place(each))
     await connection.executemany(
         query("keep_match"),
         [
             (
-                *(*ends, str(each.score), orjson.dumps(each.reason).decode()),
+                *(*_place(each), str(each.score), orjson.dumps(each.reason).decode()),
                 "confirmed" if each.confirmed else "proposed",
                 f"job {job.id}" if each.confirmed else None,
             )
-            for ends, each in zip(pairs_of_rows, found, strict=True)
+            for each in found
         ],
     )
+
+
+def _place(pair: Found) -> tuple[str, ...]:
+    return pair.book, pair.source, pair.id, pair.other_source, pair.other_id

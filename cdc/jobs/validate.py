@@ -36,6 +36,7 @@ import orjson
 
 from cdc.jobs.model import Job, Params, Result
 from cdc.jobs.tools import Said, Tools
+from cdc.runtime.errors import Unavailable
 from cdc.runtime.postgres import session, transaction, translated
 from schemas.sql import query
 
@@ -43,6 +44,9 @@ LEVELS = {"strict": 1, "normal": 2, "relaxed": 3}
 """The lowest severity that is looked for: 3 error, 2 warning, 1 notice."""
 WORK_MEMORY = "64MB"
 """What each sort and each table of a join may take of the database's memory."""
+EXAMPLES_MAX = 20
+LOCK = 7_204_110_012
+"""Two of these jobs would close each other's issues."""
 CHECKS = {
     "orphans": ("validate_orphans",),
     "duplicate hashes": ("validate_hashes",),
@@ -67,11 +71,16 @@ def check(params: Params) -> Wish:
 
 
 async def run(job: Job, tools: Tools) -> Result:
-    """The report, stored and returned; ``issues``: open ones of this level, by check."""
+    """The report, stored and returned; ``issues``: open ones of this level, by check.
+
+    All of them stand in ``sync.validation_issues``; the gravest are among the ``examples``.
+    """
     wish = check(job.params)
     lowest = LEVELS[wish.level]
     async with session(tools.budget(wish.target)) as connection:
         with translated("validate"):
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                raise Unavailable("another validation runs on this database")
             report = await connection.fetchval(query("begin_report"), wish.level, job.id)
             await connection.execute(query("make_findings"))
             await connection.execute(f"SET work_mem = '{WORK_MEMORY}'")
@@ -84,6 +93,7 @@ async def run(job: Job, tools: Tools) -> Result:
             await connection.execute(query("keep_findings"), report, lowest)
             tag = await connection.execute(query("close_issues"), report, lowest)
             row = await connection.fetchrow(query("end_report"), report, int(tag.split()[-1]))
+            shown = await connection.fetch(query("report_examples"), report, EXAMPLES_MAX)
     assert row is not None
     found = orjson.loads(row["found"])
     await tools.note({"done": len(CHECKS), "total": len(CHECKS)})
@@ -97,5 +107,6 @@ async def run(job: Job, tools: Tools) -> Result:
         "issues": found,
         "opened": row["opened"],
         "closed": row["closed"],
+        "examples": [dict(each) for each in shown],
     }
     return Result(document, "data_validation")

@@ -963,6 +963,8 @@ CREATE UNIQUE INDEX matches_pair ON budget.matches (
 );
 CREATE UNIQUE INDEX matches_left_out ON budget.matches (book, other_source, other_id)
     WHERE state = 'confirmed';
+CREATE INDEX matches_kept ON budget.matches (book, source, transaction_id)
+    WHERE state = 'confirmed';
 
 -- The live row that stands for what was pending: one at most, none where a person said that they
 -- are two purchases.
@@ -986,31 +988,67 @@ SELECT m.id, m.book, m.source, coalesce(k.id, m.transaction_id) AS transaction_i
     m.other_source, coalesce(o.id, m.other_id) AS other_id, m.score, m.reason, m.state,
     m.decided_by, m.decided_at
 FROM budget.matches AS m
-LEFT JOIN budget.posted_for_pending AS k
-    ON k.book = m.book AND k.source = m.source AND k.pending_id = m.transaction_id
-LEFT JOIN budget.posted_for_pending AS o
-    ON o.book = m.book AND o.source = m.other_source AND o.pending_id = m.other_id
+LEFT JOIN LATERAL (
+    SELECT p.id FROM budget.posted_for_pending AS p
+    WHERE p.book = m.book AND p.source = m.source AND p.pending_id = m.transaction_id
+    LIMIT 1
+) AS k ON true
+LEFT JOIN LATERAL (
+    SELECT p.id FROM budget.posted_for_pending AS p
+    WHERE p.book = m.book AND p.source = m.other_source AND p.pending_id = m.other_id
+    LIMIT 1
+) AS o ON true
 WHERE m.reason ->> 'rule' IS DISTINCT FROM 'pending'
     AND (m.source, coalesce(k.id, m.transaction_id))
         <> (m.other_source, coalesce(o.id, m.other_id));
 
 -- Between two runs of the job, too, a purchase counts once: whatever is posted, removed, or back.
+-- Left out: what was pending and is posted; the other row of a match whose kept row lives; and what
+-- such another row was posted as. (Of a hold that is posted as two, one.)
 CREATE VIEW budget.transactions_once AS
 SELECT t.*
 FROM budget.transactions AS t
 WHERE NOT t.deleted
-    AND NOT EXISTS (
+    AND (t.pending IS NOT TRUE OR NOT EXISTS (
         SELECT FROM budget.posted_for_pending AS p
-        WHERE p.book = t.book AND p.source = t.source AND p.pending_id = t.id AND t.pending
-    )
+        WHERE p.book = t.book AND p.source = t.source AND p.pending_id = t.id
+    ))
     AND NOT EXISTS (
-        SELECT FROM budget.matches_now AS m
-        JOIN budget.transactions AS k
-            ON k.book = m.book AND k.source = m.source AND k.id = m.transaction_id
-            AND NOT k.deleted
-        WHERE m.state = 'confirmed' AND m.book = t.book
-            AND m.other_source = t.source AND m.other_id = t.id
-    );
+        SELECT FROM budget.matches AS m
+        WHERE m.state = 'confirmed' AND m.reason ->> 'rule' IS DISTINCT FROM 'pending'
+            AND m.book = t.book AND m.other_source = t.source AND m.other_id = t.id
+            AND (
+                EXISTS (
+                    SELECT FROM budget.transactions AS k WHERE k.book = m.book
+                        AND k.source = m.source AND k.id = m.transaction_id AND NOT k.deleted
+                )
+                OR EXISTS (
+                    SELECT FROM budget.posted_for_pending AS k WHERE k.book = m.book
+                        AND k.source = m.source AND k.pending_id = m.transaction_id
+                )
+            )
+    )
+    AND (t.pending_transaction_id IS NULL OR NOT EXISTS (
+        SELECT FROM budget.matches AS m
+        WHERE m.state = 'confirmed' AND m.reason ->> 'rule' IS DISTINCT FROM 'pending'
+            AND m.book = t.book AND m.other_source = t.source
+            AND m.other_id = t.pending_transaction_id
+            AND (m.source, m.transaction_id) <> (t.source, t.id)
+            AND t.id = (
+                SELECT p.id FROM budget.posted_for_pending AS p
+                WHERE p.book = m.book AND p.source = m.other_source AND p.pending_id = m.other_id
+            )
+            AND (
+                EXISTS (
+                    SELECT FROM budget.transactions AS k WHERE k.book = m.book
+                        AND k.source = m.source AND k.id = m.transaction_id AND NOT k.deleted
+                )
+                OR EXISTS (
+                    SELECT FROM budget.posted_for_pending AS k WHERE k.book = m.book
+                        AND k.source = m.source AND k.pending_id = m.transaction_id
+                )
+            )
+    ));
 
 CREATE INDEX transactions_never_told ON budget.transactions (source)
     WHERE deleted AND budget_id IS NULL;

@@ -41,6 +41,19 @@ async def test_two_equal_purchases_of_a_day_stay_two(world: World) -> None:
     assert third not in {mine for mine, _, _ in await world.matches()}
 
 
+async def test_in_small_parts_the_same_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A household of any size is looked through in parts, which end where an amount does."""
+    monkeypatch.setattr("cdc.jobs.deduplicate.PART_ROWS", 1)
+    mine = set()
+    for amount in ("-3.20", "-3.20", "-3.21", "-3.21", "-3.22"):
+        mine.add(await world.plan(amount, "2026-03-02", "Kiosk"))
+        await world.bank(amount, "2026-03-03", "KIOSK 17")
+    assert (await world.run())["confirmed"] == 5
+    assert await world.once() == mine
+
+
 async def test_what_a_person_decides_stays(world: World) -> None:
     mine = await world.plan("-14.50", "2026-03-02", "Blue Bottle")
     theirs = await world.bank("-14.50", "2026-03-02", "Blue Bottle")

@@ -9,6 +9,7 @@ import pytest
 from cdc.jobs import validate
 from cdc.jobs.model import Job
 from cdc.jobs.tools import Tools
+from cdc.runtime.errors import Unavailable
 from cdc.runtime.log import make_log
 from cdc.runtime.postgres import Connection, PostgresTarget
 from consumers.migrate import migrate
@@ -128,6 +129,9 @@ async def test_each_check_finds_its_own(world: World) -> None:
         "relations": 1,
     }
     assert set(await world.open()) == errors
+    examples = (await world.validate("relaxed"))["examples"]
+    assert {(e["check_name"], e["row_id"], e["field"]) for e in examples} == errors
+    assert all(each["reason"] and each["resolve"] for each in examples)
     await world.validate("normal")
     warned = set(await world.open())
     assert warned - errors == {("relations", split, "payee_id")}
@@ -152,3 +156,10 @@ async def test_transfers_and_equal_purchases(world: World) -> None:
     assert (await world.validate())["issues"] == {"relations": 2}
     found = (await world.validate("strict"))["issues"]
     assert found == {"relations": 2, "duplicate_hashes": 1}
+
+
+async def test_one_validation_at_a_time(world: World) -> None:
+    """Two would close each other's issues."""
+    await world.connection.execute("SELECT pg_advisory_lock($1)", validate.LOCK)
+    with pytest.raises(Unavailable, match="another validation"):
+        await world.validate()

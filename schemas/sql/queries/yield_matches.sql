@@ -10,8 +10,14 @@ LEFT JOIN budget.transactions AS t
     ON t.book = old.book AND t.source = old.other_source AND t.id = old.other_id
 WHERE m.id = old.id AND old.book = $1 AND old.state = 'confirmed'
     AND (old.decided_by LIKE 'job %' OR k.deleted IS NOT FALSE OR t.deleted IS NOT FALSE)
-    AND ((old.source, old.transaction_id) IN (($2, $3), ($4, $5)))
-        <> ((old.other_source, old.other_id) IN (($2, $3), ($4, $5)))
+    AND (
+        (old.source, old.transaction_id) IN (($2, $3), ($4, $5))
+        OR (old.other_source, old.other_id) IN (($2, $3), ($4, $5))
+    )
+    AND NOT (
+        (old.source, old.transaction_id) IN (($2, $3), ($4, $5))
+        AND (old.other_source, old.other_id) IN (($2, $3), ($4, $5))
+    )
     AND (
         (old.other_source, old.other_id) IN (($2, $3), ($4, $5))
         OR EXISTS (

@@ -1,0 +1,70 @@
+-- The views of matches by look-ups in indexes: as fast while no statistics of new rows are there.
+
+CREATE INDEX matches_kept ON budget.matches (book, source, transaction_id)
+    WHERE state = 'confirmed';
+
+CREATE OR REPLACE VIEW budget.matches_now AS
+SELECT m.id, m.book, m.source, coalesce(k.id, m.transaction_id) AS transaction_id,
+    m.other_source, coalesce(o.id, m.other_id) AS other_id, m.score, m.reason, m.state,
+    m.decided_by, m.decided_at
+FROM budget.matches AS m
+LEFT JOIN LATERAL (
+    SELECT p.id FROM budget.posted_for_pending AS p
+    WHERE p.book = m.book AND p.source = m.source AND p.pending_id = m.transaction_id
+    LIMIT 1
+) AS k ON true
+LEFT JOIN LATERAL (
+    SELECT p.id FROM budget.posted_for_pending AS p
+    WHERE p.book = m.book AND p.source = m.other_source AND p.pending_id = m.other_id
+    LIMIT 1
+) AS o ON true
+WHERE m.reason ->> 'rule' IS DISTINCT FROM 'pending'
+    AND (m.source, coalesce(k.id, m.transaction_id))
+        <> (m.other_source, coalesce(o.id, m.other_id));
+
+-- Left out: what was pending and is posted; the other row of a match whose kept row lives; and what
+-- such another row was posted as. (Of a hold that is posted as two, one.)
+CREATE OR REPLACE VIEW budget.transactions_once AS
+SELECT t.*
+FROM budget.transactions AS t
+WHERE NOT t.deleted
+    AND (t.pending IS NOT TRUE OR NOT EXISTS (
+        SELECT FROM budget.posted_for_pending AS p
+        WHERE p.book = t.book AND p.source = t.source AND p.pending_id = t.id
+    ))
+    AND NOT EXISTS (
+        SELECT FROM budget.matches AS m
+        WHERE m.state = 'confirmed' AND m.reason ->> 'rule' IS DISTINCT FROM 'pending'
+            AND m.book = t.book AND m.other_source = t.source AND m.other_id = t.id
+            AND (
+                EXISTS (
+                    SELECT FROM budget.transactions AS k WHERE k.book = m.book
+                        AND k.source = m.source AND k.id = m.transaction_id AND NOT k.deleted
+                )
+                OR EXISTS (
+                    SELECT FROM budget.posted_for_pending AS k WHERE k.book = m.book
+                        AND k.source = m.source AND k.pending_id = m.transaction_id
+                )
+            )
+    )
+    AND (t.pending_transaction_id IS NULL OR NOT EXISTS (
+        SELECT FROM budget.matches AS m
+        WHERE m.state = 'confirmed' AND m.reason ->> 'rule' IS DISTINCT FROM 'pending'
+            AND m.book = t.book AND m.other_source = t.source
+            AND m.other_id = t.pending_transaction_id
+            AND (m.source, m.transaction_id) <> (t.source, t.id)
+            AND t.id = (
+                SELECT p.id FROM budget.posted_for_pending AS p
+                WHERE p.book = m.book AND p.source = m.other_source AND p.pending_id = m.other_id
+            )
+            AND (
+                EXISTS (
+                    SELECT FROM budget.transactions AS k WHERE k.book = m.book
+                        AND k.source = m.source AND k.id = m.transaction_id AND NOT k.deleted
+                )
+                OR EXISTS (
+                    SELECT FROM budget.posted_for_pending AS k WHERE k.book = m.book
+                        AND k.source = m.source AND k.pending_id = m.transaction_id
+                )
+            )
+    ));
