@@ -69,18 +69,25 @@ def show_letter(
     """
 
     async def work(known: "Settings", output: Output) -> int:
-        from cdc.app.errands import list_letters
-        from cdc.runtime.errors import SettingsError
-
-        pages = list_letters(known, [letter_id], target=target)
-        found = [letter async for page in pages for letter in page]
-        if not found:
-            raise SettingsError(f"no dead letter {letter_id}", hint="see `cdc dead-letters list`")
+        found = await _named(known, [letter_id], target)
         document = found[0] if len(found) == 1 else {"dead_letters": found}
         output.result(document, lambda: _whole(found))
         return 0
 
     execute(common(config, as_json, debug, settings), work)
+
+
+async def _named(known: "Settings", ids: list[int], target: str | None) -> list[dict[str, Any]]:
+    """The letters of these ids, closed ones, too; raises where one does not exist."""
+    from cdc.app.errands import list_letters
+    from cdc.runtime.errors import SettingsError
+
+    pages = list_letters(known, ids, target=target, closed=True)
+    found = [letter async for page in pages for letter in page] if ids else []
+    if missing := sorted(set(ids) - {letter["id"] for letter in found}):
+        names = ", ".join(map(str, missing))
+        raise SettingsError(f"no dead letter {names}", hint="see `cdc dead-letters list --closed`")
+    return found
 
 
 def _whole(found: list[dict[str, Any]]) -> Iterator[str]:
@@ -110,6 +117,7 @@ def retry_letters(
     async def work(known: "Settings", output: Output) -> int:
         from cdc.app.errands import retry_letters
 
+        await _named(known, ids or [], target)
         done = await retry_letters(known, ids or (), entity, target=target)
         output.result(
             {"ok": not done["refused"], **done},
@@ -141,8 +149,10 @@ def drop_letters(
     async def work(known: "Settings", output: Output) -> int:
         from cdc.app.errands import drop_letters
 
+        await _named(known, ids or [], target)
         done = await drop_letters(known, ids or (), entity, target=target)
-        said = f"dropped: {', '.join(map(str, done))}" if done else "already_dropped, or none"
+        nothing = "already_closed" if ids else "none is open"
+        said = f"dropped: {', '.join(map(str, done))}" if done else nothing
         output.result({"ok": True, "dropped": done}, lambda: [said])
         return 0
 

@@ -132,7 +132,9 @@ async def test_a_dead_letter_is_listed_shown_and_closes_when_its_document_is_men
     assert (letter["document_id"], letter["path"]) == (str(bad.inserted_id), "amount")
     shown = await company.cdc("dead-letters", "show", str(letter["id"]))
     assert "amount" in shown.out
-    assert (await company.cdc("dead-letters", "show", "99999")).code == 2
+    for verb in ("show", "retry", "drop"):
+        unknown = await company.cdc("dead-letters", verb, "99999")
+        assert (unknown.code, "no dead letter 99999" in unknown.err) == (2, True)
 
     await company.documents["payments"].update_one(
         {"_id": bad.inserted_id}, {"$set": {"amount": Decimal128("12.50")}}
