@@ -58,9 +58,9 @@ class Writer:
         ]
         await self._make_stages(work)
         passed: list[tuple[int, Counter[str]]] = []
-        async with transaction(self._connection, "apply"):
+        turn = turn_of(*(projection for projection, _ in work))
+        async with transaction(self._connection, "apply", turn=turn):
             await move_offsets(self._connection, self._group, batch.moves)
-            await take_turn(self._connection, *(projection for projection, _ in work))
             for projection, fold in work:
                 refused = await self._write(projection, fold, outcome, careful=careful)
                 passed.append((len(fold.rows), refused))
@@ -153,10 +153,9 @@ async def _copied(rows: Sequence[Row]) -> AsyncIterator[bytes]:
         yield copy_text(rows[start : start + COPY_PIECE_ROWS])
 
 
-async def take_turn(connection: Connection, *projections: Projection) -> None:
-    """Waits for its turn to write tables with sums kept over them; held until the commit."""
-    if any(projection.takes_turns for projection in projections):
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", TURN_LOCK)
+def turn_of(*projections: Projection) -> int | None:
+    """The lock of those who write tables with sums kept over them; None: these are none."""
+    return TURN_LOCK if any(projection.takes_turns for projection in projections) else None
 
 
 async def move_offsets(connection: Connection, group: str, moves: Mapping[Place, Move]) -> None:

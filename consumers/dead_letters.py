@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from cdc.runtime.postgres import Connection, transaction, translated
-from consumers.apply import arrays, take_turn
+from consumers.apply import arrays, turn_of
 from consumers.decode import Decoder
 from consumers.isolate import Circuit, isolate
 from consumers.parked import APPLY, Parked, park, parked_row
@@ -180,9 +180,9 @@ async def _apply_again(connection: Connection, letter: Letter) -> bool:
         await connection.execute(statement, place.topic, *arrays(rows))
         return len(rows)
 
-    async with transaction(connection, "retry dead letter"):
+    turn = turn_of(projection) if isinstance(row, Row) else None
+    async with transaction(connection, "retry dead letter", turn=turn):
         if isinstance(row, Row):
-            await take_turn(connection, projection)
             done = await isolate(connection, [row], write, Circuit(), projection.table)
             parked += (parked_row(bad, letter.entity, why) for bad, why in done.refused)
         if parked:

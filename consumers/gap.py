@@ -16,7 +16,7 @@ from cdc.runtime.errors import LedgerError
 from cdc.runtime.kafka_records import Record, records, spans
 from cdc.runtime.postgres import Connect, Connection, session, transaction, translated
 from cdc.runtime.retry import wait
-from consumers.apply import row_count, take_turn
+from consumers.apply import row_count, turn_of
 from consumers.decode import Unreadable, read_key, read_op
 from consumers.projections import PROJECTIONS
 from consumers.rows import Key, Place
@@ -85,10 +85,10 @@ class MissedDeletes:
         if projection is not None and not await self._collect(connection, place, end, stop):
             return
         deleted = 0
-        async with transaction(connection, "mark missed deletes"):
+        turn = None if projection is None else turn_of(projection)
+        async with transaction(connection, "mark missed deletes", turn=turn):
             await connection.execute(query("end_gap"), self._settings.group, *place, topic_id, end)
             if projection is not None:
-                await take_turn(connection, projection)
                 await connection.execute("SET LOCAL statement_timeout = 0")
                 statement = mark_missing(projection)
                 tag = await connection.execute(statement, *place, end, timeout=MARK_SECONDS_MAX)

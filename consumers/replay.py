@@ -26,7 +26,7 @@ from cdc.runtime.kafka import KafkaConnection, bounded, started
 from cdc.runtime.kafka_errors import mapped
 from cdc.runtime.kafka_records import Record, records, spans
 from cdc.runtime.postgres import Connect, Connection, session, transaction
-from consumers.apply import arrays, take_turn
+from consumers.apply import arrays, turn_of
 from consumers.decode import Decoder, read_version
 from consumers.isolate import Circuit, isolate
 from consumers.offsets import read_offsets
@@ -184,8 +184,7 @@ class Replay:
             return len(rows)
 
         with suppress(_Tried):
-            async with transaction(connection, "replay"):
-                await take_turn(connection, self._projection)
+            async with transaction(connection, "replay", turn=turn_of(self._projection)):
                 done = await isolate(
                     connection, fold.sorted(), write, self._circuit, self._projection.table
                 )

@@ -117,16 +117,19 @@ async def close(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def transaction(connection: Connection, operation: str) -> AsyncIterator[None]:
+async def transaction(
+    connection: Connection, operation: str, *, turn: int | None = None
+) -> AsyncIterator[None]:
     """BEGIN … COMMIT, with the COMMIT's answer checked.
 
+    ``turn``: an advisory lock to wait for, held until the end; it comes with the BEGIN's answer.
     Raises ``Doubt`` where the outcome is unknown: the caller must look at what is stored, on
     another connection. An error of the body rolls back and is raised, mapped to our tree.
     """
-    with translated(operation):
-        await connection.execute("BEGIN")
+    begin = "BEGIN" if turn is None else f"BEGIN; SELECT pg_advisory_xact_lock({turn})"
     try:
         with translated(operation):
+            await connection.execute(begin)
             yield
     except BaseException:
         await _roll_back(connection)
