@@ -41,6 +41,8 @@ class FakeDatabase:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.cuts = random.Random(seed)
+        """Where replies end, and when the clock moves by itself."""
         self.history: list[Entry] = []
         self.now = 100
         self.forgotten = 0
@@ -106,7 +108,6 @@ class FakeSource:
         self.asked = 0
         self.mended_times = 0
         self._index = 0
-        self._cuts = random.Random(len(database.history))
         self._place = Checkpoint(None, 0, -1, False, 0)
 
     async def open(self) -> tuple[Stream, ...]:
@@ -133,7 +134,7 @@ class FakeSource:
         asked = self.asked
         await self._step()
         waiting = self.database.history[self._index :]
-        if not waiting and self._cuts.random() < CUT_CHANCE:
+        if not waiting and self.database.cuts.random() < CUT_CHANCE:
             self.database.now += 1  # as an idle replica set's clock does every 10 s
         entries = waiting[: self._reply_length()]
         full = len(entries) >= self.reply_events
@@ -165,8 +166,12 @@ class FakeSource:
         yield self._place
 
     def _reply_length(self) -> int:
-        cut = self._cuts.random() < CUT_CHANCE
-        return self._cuts.randint(1, self.reply_events) if cut else self.reply_events
+        cuts = self.database.cuts
+        return (
+            cuts.randint(1, self.reply_events)
+            if cuts.random() < CUT_CHANCE
+            else (self.reply_events)
+        )
 
     async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
         await self._step()

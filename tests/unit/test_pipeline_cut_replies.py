@@ -5,7 +5,6 @@ page read at that very time, or the deletes at a whole read's end, were publishe
 of the transaction, which was then taken for older than them: changes were lost.
 """
 
-import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -27,9 +26,8 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 class OneByOne(FakeSource):
     """Every event fills its reply; before page ``number`` of ``a`` a transaction is written."""
 
-    def __init__(self, database: FakeDatabase, seed: int = 0, number: int = 0) -> None:
+    def __init__(self, database: FakeDatabase, number: int = 0) -> None:
         super().__init__(database, ("a", "b"))
-        self._cuts = random.Random(seed)
         self._pages_left = number
 
     def _reply_length(self) -> int:
@@ -54,7 +52,7 @@ async def test_a_page_read_at_a_transactions_time_waits_for_its_rest(
     database = FakeDatabase(seed)
     fill(database, 10)
     broker = FakeBroker(TOPICS)
-    source = OneByOne(database, seed, number)
+    source = OneByOne(database, number)
     await run_until(pipeline(database, broker, source=source), lambda: quiet(database, broker))
     check(database, broker)
 

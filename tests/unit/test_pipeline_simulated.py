@@ -247,8 +247,9 @@ async def test_topic_made_anew_is_filled_anew(seed: int) -> None:
     check(database, broker)
 
 
-async def test_changed_and_removed_mappings_are_answered_by_whole_reads() -> None:
-    database = FakeDatabase(1)
+@pytest.mark.parametrize("seed", range(10))
+async def test_changed_and_removed_mappings_are_answered_by_whole_reads(seed: int) -> None:
+    database = FakeDatabase(seed)
     fill(database, 8)
     broker = FakeBroker(tuple(TOPICS))
     await run_until(pipeline(database, broker, ("a",)), lambda: quiet(database, broker))
