@@ -112,18 +112,19 @@ def stripped(rows: Any) -> dict[str, dict[str, Any]]:
 
 
 async def test_c20_a_table_that_is_locked_for_long_keeps_memory_and_membership(
-    way: System,
+    way: System, nursery: Nursery
 ) -> None:
     """Nothing piles up behind a slow database but the lag, which shows; then all is made up for."""
     await way.mongo.payments.insert_one(payment())
-    await way.running()
+    way.source.start()
+    consumer = await quick(way, nursery, "consume")
+    await way.quiet()
     locker = await asyncpg.connect(way.database)
     await locker.execute("BEGIN; LOCK TABLE accounting.transactions")
     for _ in range(20):
         await way.mongo.payments.insert_many([payment(note="x" * 500) for _ in range(1000)])
     await way.all_published()
-    assert way.consumer.pid is not None
-    process = psutil.Process(way.consumer.pid)
+    process = psutil.Process(consumer.pid)
     heaviest = 0
 
     async def waits() -> bool:
@@ -137,6 +138,8 @@ async def test_c20_a_table_that_is_locked_for_long_keeps_memory_and_membership(
     heaviest = max(heaviest, process.memory_info().rss)
     assert heaviest < RSS_MAX
     assert not await way.postgres.fetchval("SELECT count(*) FROM sync.dead_letters")
+    consumer.signal(signal.SIGTERM)
+    assert await consumer.ended == 0
 
 
 WAITING = """
