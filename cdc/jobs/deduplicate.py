@@ -117,6 +117,8 @@ async def _decide(connection: Connection, wish: Wish, job: Job) -> int:
 async def _search(connection: Connection, wish: Wish, job: Job, tools: Tools) -> dict[str, Any]:
     """In one transaction: a dry run does and tells the same, and leaves nothing."""
     document: dict[str, Any] = {}
+    with translated("analyze"):  # after a first read the database knows nothing of the rows yet
+        await connection.execute("ANALYZE budget.transactions, budget.matches")
     with suppress(_Tried):
         async with transaction(connection, "look for duplicates"):
             document = await _searched(connection, wish, job, tools)

@@ -965,6 +965,8 @@ CREATE UNIQUE INDEX matches_left_out ON budget.matches (book, other_source, othe
     WHERE state = 'confirmed';
 CREATE INDEX matches_kept ON budget.matches (book, source, transaction_id)
     WHERE state = 'confirmed';
+CREATE INDEX matches_rejected ON budget.matches (book, source, transaction_id, other_id)
+    WHERE state = 'rejected';
 
 -- The live row that stands for what was pending: one at most, none where a person said that they
 -- are two purchases.

@@ -2,6 +2,8 @@
 
 CREATE INDEX matches_kept ON budget.matches (book, source, transaction_id)
     WHERE state = 'confirmed';
+CREATE INDEX matches_rejected ON budget.matches (book, source, transaction_id, other_id)
+    WHERE state = 'rejected';
 
 CREATE OR REPLACE VIEW budget.matches_now AS
 SELECT m.id, m.book, m.source, coalesce(k.id, m.transaction_id) AS transaction_id,
