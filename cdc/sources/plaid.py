@@ -73,12 +73,13 @@ class PlaidSource(PolledSource[dict[str, Any]]):
         if after is not None:
             item.stand(after.token)
             return place.place(after)
-        async with place.lock:
-            if not place.room.has_room():  # its pages will be read when there is
+        place.drop()
+        if not place.room.has_room():  # its pages will be read when there is
+            async with place.lock:
                 return place.stand(await item.end(), place.next_round()[0], -1)
-            await place.room.enter(place)
+        async with self._reading(place):
             try:
-                held, token = await self._newly_held(place)
+                held, token = await self._read_whole(place)
             except HistoryToCome:  # what there is comes as changes; pages, when it is complete
                 return place.stand(item.beginning(), place.next_round()[0], -1)
             return place.stand(token, held.at, -1)

@@ -183,6 +183,8 @@ class PolledStream:
 
     def place(self, after: Checkpoint) -> Checkpoint:
         """Stand behind ``after``: as stored, whatever was read since and not published."""
+        if self.came_from_elsewhere(after):
+            self.drop()
         self.token = dict(after.token)
         self._position, self._ordinal = after.position, after.ordinal
         self._last_round = max(self._last_round, after.position)

@@ -1,7 +1,8 @@
 """What the polled sources do alike: pages of a held whole read, runs of changes, what is told."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from cdc.sources.polled import CHANGES_TOGETHER, HeldRead, PolledStream, Room
@@ -34,35 +35,35 @@ class PolledSource(Generic[Whole]):
         """Asks for all there is, and holds it."""
         raise NotImplementedError
 
-    async def _newly_held(self, place: PolledStream) -> tuple[HeldRead, Whole]:
-        """As ``_read_whole``; the room is left where that fails."""
+    @asynccontextmanager
+    async def _reading(self, place: PolledStream) -> AsyncIterator[None]:
+        """Room for a whole read of the stream, and its turn; left again where none is held."""
         try:
-            return await self._read_whole(place)
+            await place.room.enter(place)
+            async with place.lock:
+                yield
         finally:
             if place.held is None:
-                place.drop()
+                place.room.leave(place)
 
     async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
         place = self._places[stream.name]
-        await place.room.enter(place)
-        async with place.lock:
+        async with self._reading(place):
             held = place.held
             if held is None or not held.serves(collection, start):
-                held, _ = await self._newly_held(place)
+                held, _ = await self._read_whole(place)
             page = held.page(collection, start, rows_max, self._now())
             place.let_go()
             return page
 
     async def look_up(self, stream: Stream, collection: str, ids: Sequence[str]) -> Page:
         place = self._places[stream.name]
-        await place.room.enter(place)
-        async with place.lock:
+        async with self._reading(place):
             paged = place.held is not None
-            held, _ = await self._newly_held(place)
-            page = held.look_up(collection, ids)
+            held, _ = await self._read_whole(place)
             if not paged:
-                place.drop()
-            return page
+                place.held = None
+            return held.look_up(collection, ids)
 
     async def total(self, stream: Stream, collection: str) -> int | None:
         held = self._places[stream.name].held

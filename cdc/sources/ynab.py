@@ -123,11 +123,9 @@ class YnabSource(PolledSource[Whole]):
             _check_age(after, self._now())
             if place.came_from_elsewhere(after):
                 plan.forget()
-                place.drop()
             return place.place(after)
-        await place.room.enter(place)
-        async with place.lock:
-            held, whole = await self._newly_held(place)
+        async with self._reading(place):
+            held, whole = await self._read_whole(place)
             plan.go_on_from(whole)
             return place.stand(whole.token, held.at, -1)
 

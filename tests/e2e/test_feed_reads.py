@@ -1,7 +1,10 @@
 """Whole reads of feeds: nothing older wins, nothing that is there is deleted, what has gone is."""
 
+from typing import Any
+
 import pytest
 
+from cdc.runtime.http import HttpClient
 from cdc.wishes import Resync
 from compose.simulators.plaid_bank import PlaidSize
 from compose.simulators.ynab_household import YnabSize
@@ -131,3 +134,49 @@ async def test_a_bank_that_needs_a_login_in_the_middle_does_not_keep_others_from
         await it.followed.run_until(
             lambda: len(it.followed.rows("budget.transactions")) == 30 * len(rest)
         )
+
+
+async def test_a_bank_whose_place_is_lost_while_there_is_no_room_shows_nothing_old() -> None:
+    """What it held from before its place was lost is not served any more."""
+    sizes = [PlaidSize(name=f"Bank {number}", transactions=30) for number in range(6)]
+    async with plaid_world.world(*sizes) as it:
+        await it.settled()
+        for number in range(6):
+            edits = it.sim.item(f"Bank {number}")
+            edits.remove_transaction(edits.transactions()[3].transaction_id)
+            edits.add_transaction("3.00", "Kiosk")
+            edits.refuse_cursors()
+        await it.settled()
+        it.check()
+
+
+@pytest.mark.parametrize("feed", [ynab_world.world, plaid_world.world])
+async def test_a_slow_run_the_next_tick_and_a_person_do_not_run_over_one_another(
+    feed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers slower than the interval, and two resyncs asked for meanwhile: one at a time."""
+    under_way: list[int] = [0]
+    most: list[int] = []
+    exchange = HttpClient._exchange
+
+    async def counted(self: HttpClient, *args: Any) -> Any:
+        under_way[0] += 1
+        most.append(under_way[0])
+        try:
+            return await exchange(self, *args)
+        finally:
+            under_way[0] -= 1
+
+    monkeypatch.setattr(HttpClient, "_exchange", counted)
+    async with feed(poll_seconds=0.001) as it:
+        await it.settled()
+        it.sim.fail_next("delay", seconds=0.05, times=6)
+        done: list[str] = []
+        for request in "12":
+            it.followed.line.resync(
+                Resync(request, done=lambda *_, request=request: done.append(request))
+            )
+        await it.followed.run_until(lambda: sorted(done) == ["1", "2"])
+        await it.settled()
+        it.check()
+        assert max(most) == 1
