@@ -293,6 +293,8 @@ async def test_cursor_of_another_cluster_is_refused_until_accepted() -> None:
     line.resync(Resync("7", accept=True, deletes_allowed=True, done=lambda *_: done.set()))
     await run_until(line, lambda: done.is_set() and quiet(other, broker))
     check(other, broker)
+    (stored,) = broker.stored.values()
+    assert decode_cursor(stored or b"").epoch == 1, "not waited until its clock is beyond the old"
 
 
 async def test_mass_deletes_wait_for_a_person() -> None:

@@ -6,12 +6,17 @@ from typing import cast
 import pytest
 
 from cdc.cursors import CollectionRead, Cursor, decode_cursor
+from cdc.finish_read import FinishRead
+from cdc.missing import Missing
 from cdc.pipeline import REJECTED_SECONDS
+from cdc.report import Report
 from cdc.runtime.errors import Rejected
 from cdc.sources.protocol import Checkpoint, Page, Stream
 from cdc.whole_read import WholeRead
-from tests.fakes import FakeBroker, FakeDatabase, FakeSource
-from tests.unit.test_pipeline_simulated import TOPICS, fill, pipeline, quiet, run_until
+from schemas.envelope import encode_key
+from schemas.version import ORDINAL_MAX, pack
+from tests.fakes import FakeBroker, FakeDatabase, FakeNormaliser, FakeSource
+from tests.unit.test_pipeline_simulated import TOPICS, Silent, fill, pipeline, quiet, run_until
 
 
 def stored(broker: FakeBroker) -> Cursor:
@@ -54,6 +59,20 @@ async def test_what_a_server_rejects_is_not_asked_again_for_long() -> None:
     line._backoff = backoff
     await run_until(line, lambda: bool(broker.stored) and quiet(database, broker))
     assert waits == [REJECTED_SECONDS]
+
+
+def test_a_delete_waits_until_its_version_is_above_the_rows() -> None:
+    """On an idle server the row of a whole read has the very position of the stream."""
+    seen, key = Silent(), encode_key("book", "fake", "1")
+    finish = FinishRead(
+        FakeBroker(tuple(TOPICS)), FakeNormaliser(("a",)), TOPICS, Report(seen, seen), clock_ms=int
+    )
+    finish._touched = set()
+    finish._waiting = [Missing("p.d.a", key, "1", "a:d.a", pack(0, 100, ORDINAL_MAX))]
+    assert finish._deletes(0, 100) == []
+    delete, tombstone = finish._deletes(0, 101)
+    assert (delete.key, tombstone.value) == (key, None)
+    assert finish._deletes(0, 102) == []
 
 
 class OnePage:
