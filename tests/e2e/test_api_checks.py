@@ -116,6 +116,7 @@ async def test_cdc_check_asks_both_apis_and_counts_the_request(database: str) ->
         token = next(iter(bank.items.values())).item.access_token
         settings = Settings.model_validate(
             {
+                "kafka": {"bootstrap_servers": "127.0.0.1:1"},
                 "targets": {"main": {"dsn": database}},
                 "sources": {
                     "home": {"type": "ynab", "token": TOKEN, "base_url": plans.base_url},
