@@ -25,7 +25,7 @@ async def ynab(name: str, settings: YnabSettings, quota: Quota) -> list[Check]:
         return [Check("ynab", name, WARN, "the token's owner has no plan", "make one in YNAB")]
     absent = [failed("ynab", name, error) for error in source.absent.values()]
     found = len(streams) - len(absent)
-    good = [Check("ynab", name, PASS, f"the token gives {found} plans")]
+    good = [Check("ynab", name, PASS, f"plans the token gives: {found}")]
     return absent + (good if found else [])
 
 

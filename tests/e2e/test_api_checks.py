@@ -35,7 +35,7 @@ async def ynab_checked(sim: YnabSimulator, **said: Any) -> Check:
 async def test_a_ynab_token_is_checked_with_one_request() -> None:
     async with YnabSimulator([HOME]) as sim:
         good = await ynab_checked(sim)
-        assert (good.outcome, good.detail) == ("pass", "the token gives 1 plans")
+        assert (good.outcome, good.detail) == ("pass", "plans the token gives: 1")
         assert len(sim.requests()) == 1
         wrong = await ynab_checked(sim, token="no-such-token")
         assert wrong.outcome == "fail"
