@@ -258,22 +258,23 @@ class FakeNormaliser:
                 )
                 continue
             version = pack(epoch, change.position, change.ordinal)
-            made.events += _events(mapping, entity, change.id, version, change.op, change.after)
+            made.events += row_events(mapping, entity, change.id, version, change.op, change.after)
             made.counts[(entity, change.op)] += 1
         return made
 
     def deletion(
         self, mapping: str, entity: str, row_id: str, version: bytes, time_ms: int
     ) -> list[Event]:
-        return _events(mapping, entity, row_id, version, "d", None)
+        return row_events(mapping, entity, row_id, version, "d", None)
 
     def refused(self, event: Event, reason: str) -> list[Event]:
         return []
 
 
-def _events(
+def row_events(
     mapping: str, entity: str, row_id: str, version: bytes, op: str, after: Any
 ) -> list[Event]:
+    """One record, and after a delete its tombstone."""
     key = encode_key("book", "fake", row_id)
     topic = f"p.{entity}"
     partition = partition_of(key, PARTITIONS)
