@@ -18,7 +18,7 @@ install: .venv/installed  ## everything into .venv/, the servers' packages into 
 .venv/installed: requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" bash compose/install.sh
 
-demo: .venv/installed  ## see it work: a company lives, its books follow. FOR=20s ends by itself, SEED=7
+demo: .venv/installed  ## see it work: a company lives, its books follow. FOR=20s ends by itself; SEED=7: the same again
 	@set -m; $(RUN) -m compose.demo $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)); exit $$?
 
 test: .venv/installed  ## all tests of a change. T=path: a part, on a stack that is left up

@@ -164,11 +164,12 @@ class Feeds:
     def _noted(self, source: str, what: str) -> None:
         self.changes += 1
         self._last[source] = what
-        self._changed_at_request[source] = self._polls(source)
+        self._changed_at_request[source] = self._last_request(source)
 
     # -- what is seen --------------------------------------------------------------------------
 
-    def _polls(self, source: str) -> int:
+    def _last_request(self, source: str) -> int:
+        """Its number; 0: none yet."""
         seen = self._seen(source)
         return seen[-1].number if seen else 0
 
@@ -202,7 +203,6 @@ class Feeds:
                     name,
                     (row and row["state"]) or "starting",
                     row["rows"] if row else 0,
-                    self._polls(source),
                     self._last[source],
                     accounts,
                 )

@@ -17,9 +17,9 @@ from compose.demo.way import Arrival
 
 STORY_LINES = 5
 LINES_MIN, ARRIVALS_MIN = 24, 3
+"""On the smallest terminal the picture fills all lines; larger ones show more changes."""
 WIDE_COLUMNS = 110
 """From here on there is room for income and expenses."""
-"""On the smallest terminal the picture fills all lines; larger ones show more changes."""
 PLAIN_SECONDS = 2.0
 PLAIN_ARRIVALS = 2
 SLOW_MS = 1000.0
@@ -32,7 +32,6 @@ class FeedLine:
     name: str
     state: str
     rows: int
-    requests: int
     last: str
     accounts: str
 
