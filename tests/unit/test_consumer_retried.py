@@ -1,13 +1,35 @@
-"""A batch that is tried again because its commit failed, without servers."""
+"""What a consumer tries again, and what ends it, without servers."""
+
+import asyncio
+from typing import cast
 
 import asyncpg
 import pytest
+import structlog
 
-from cdc.runtime.errors import Conflict
+from cdc.runtime.errors import (
+    BrokenPromise,
+    Conflict,
+    Doubt,
+    Fenced,
+    LedgerError,
+    Refused,
+    SettingsError,
+    Unavailable,
+    Unfit,
+)
+from cdc.runtime.kafka import KafkaConnection
+from cdc.runtime.postgres import Connection, PostgresTarget
 from consumers.apply import Outcome, Writer
 from consumers.batch import Batch, Move
+from consumers.consume import Consumer
+from consumers.feed import Feed
 from consumers.isolate import REFUSED_ROWS_MIN, Circuit
+from consumers.metrics import NoMetrics
+from consumers.placing import Placing
 from consumers.rows import Fold
+from consumers.settings import ConsumerSettings
+from consumers.state import Progress
 from tests.unit.test_apply import PLACE, TRANSACTIONS, row
 
 
@@ -41,3 +63,57 @@ async def test_a_batch_that_is_tried_again_counts_its_refusals_once() -> None:
     outcome = Outcome()
     await writer.apply(batch, outcome, careful=True)
     assert len(outcome.parked) == len(fold.rows)
+
+
+class FeedWithoutKafka:
+    """A member that has joined; nothing is ever read of it here."""
+
+    open, failures = True, 0
+
+    async def stay(self) -> None: ...
+
+
+async def tries(error: LedgerError) -> int:
+    """How often it is tried where the database answers so, three at most; raises what ends it."""
+    stop, tried = asyncio.Event(), 0
+
+    async def connect() -> Connection:
+        nonlocal tried
+        tried += 1
+        if tried == 3:
+            stop.set()
+        raise error
+
+    settings = ConsumerSettings(
+        target="main",
+        database=PostgresTarget(dsn=""),
+        kafka=KafkaConnection(bootstrap_servers=""),
+        topic_prefix="p",
+        entities={TRANSACTIONS: 1},
+    )
+    consumer = Consumer(
+        settings,
+        feed=cast(Feed, FeedWithoutKafka()),
+        connect=connect,
+        placing=cast(Placing, None),
+        progress=Progress("main", lambda: 0.0, structlog.get_logger(), NoMetrics()),
+        backoff=lambda attempt: 0.0,
+        chance=lambda: 0.5,
+    )
+    try:
+        await consumer.run(stop)
+    except LedgerError:
+        assert tried == 1, "it ends at once"
+        raise
+    return tried
+
+
+@pytest.mark.parametrize("kind", [BrokenPromise, SettingsError, Refused])
+async def test_what_no_retry_can_mend_ends_the_consumer(kind: type[LedgerError]) -> None:
+    with pytest.raises(kind):
+        await tries(kind("so it is"))
+
+
+@pytest.mark.parametrize("kind", [Unavailable, Unfit, Doubt, Fenced])
+async def test_what_may_pass_is_tried_again(kind: type[LedgerError]) -> None:
+    assert await tries(kind("not now")) == 3
