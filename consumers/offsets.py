@@ -10,7 +10,9 @@
 | as it should be                              | as stored       |           |
 
 Starting again at the start does no harm: the versions of the rows guard them. After *silent* the
-deletes that compaction has forgotten are found by a scan (``gap.py``).
+deletes that compaction has forgotten are found by a scan (``gap.py``). A log that was cut is not
+scanned, however long nobody read it: what is not on it may have been cut off, not deleted, and a
+row that lives at the source would go. A person is told how to build the table anew.
 """
 
 from collections.abc import Mapping
@@ -68,8 +70,7 @@ def decide(stored: Stored | None, span: Span, gap_after_seconds: float) -> Start
     if stored.next_offset < span.start:
         return at_start._replace(gap_end=stored.gap_end, gap=GapReason.EXPIRED)
     if stored.next_offset > span.end:
-        gap_end = None if stored.gap_end is None else min(stored.gap_end, span.end)
-        return at_start._replace(gap_end=gap_end, gap=GapReason.TRUNCATED)
+        return at_start._replace(gap=GapReason.TRUNCATED)
     start = Start(span.topic_id, stored.next_offset, stored.gap_end)
     if stored.silent_seconds > gap_after_seconds and span.end > stored.next_offset:
         return start._replace(gap_end=span.end, gap=GapReason.SILENT)
