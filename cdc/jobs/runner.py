@@ -89,9 +89,11 @@ class JobRunner:
                 await self._finish(connection)
             await self._give_back(connection)
         finally:
-            await self._let_go()
-            self._connection = None
-            await close(connection)
+            try:
+                await self._let_go()
+            finally:  # cancelled again while a job ends: the connection goes all the same
+                self._connection = None
+                await close(connection)
 
     async def _rest_seconds(self, connection: Connection) -> float:
         if len(self._running) >= JOBS_MAX:

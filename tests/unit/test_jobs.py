@@ -1,14 +1,21 @@
 """Jobs without servers: parameters, the bar, and that no start waits for them."""
 
+import asyncio
+import io
 import subprocess
 import sys
+from typing import Any, cast
 
 import pytest
 
 from cdc.cli.jobs import bar
 from cdc.jobs.kinds import KINDS, kind
-from cdc.jobs.tools import Said
-from cdc.runtime.errors import SettingsError
+from cdc.jobs.model import Job, Result
+from cdc.jobs.runner import JobRunner, _Running
+from cdc.jobs.tools import Said, Tools
+from cdc.runtime.errors import SettingsError, Unavailable
+from cdc.runtime.log import make_log
+from cdc.runtime.postgres import Connection
 
 
 @pytest.mark.parametrize(
@@ -44,3 +51,50 @@ def test_no_start_waits_for_jobs() -> None:
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert found.stdout.strip() == "[]", found.stderr
     assert KINDS
+
+
+class GoneDatabase:
+    """A connection that breaks at once; whether it was closed."""
+
+    closed = False
+
+    async def add_listener(self, channel: str, heard: Any) -> None:
+        raise Unavailable("gone")
+
+    async def close(self, timeout: float) -> None:
+        self.closed = True
+
+
+async def test_a_runner_that_is_cancelled_while_a_job_ends_keeps_no_connection() -> None:
+    """It waits for what it lets go; told to end there, it left its connection open."""
+    database, ending = GoneDatabase(), asyncio.Event()
+
+    async def connect() -> Connection:
+        return cast(Connection, database)
+
+    async def job() -> Result:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await asyncio.Event().wait()
+        raise AssertionError
+
+    runner = JobRunner(
+        connect,
+        cast(Tools, None),
+        runner="one",
+        log=make_log(stream=io.StringIO(), strict=True, libraries=False),
+        backoff=lambda attempt: 0.0,
+    )
+    task = asyncio.create_task(job())
+    await asyncio.sleep(0)
+    runner._running[1] = _Running(Job(1, "sync", {}, 1, 1, None, None), task, 0.0)
+    running = asyncio.create_task(runner.run(asyncio.Event()))
+    async with asyncio.timeout(5):
+        await ending.wait()
+        assert not database.closed
+        running.cancel()
+        await asyncio.wait({running})
+    assert running.cancelled()
+    assert database.closed
