@@ -98,8 +98,9 @@ class StartReport(Report):
     def retrying(self, error: LedgerError) -> None:
         self._beat()
         if not self.began and isinstance(error, Unfit | Unavailable):
-            self.kept_from_start = error
+            self.kept_from_start = error  # it ends the process, which tells it
             self.changed.set()
+            return
         super().retrying(error)
 
 

@@ -106,7 +106,8 @@ class World:
         self.unfit: LedgerError | None = None
         self.pulse = Pulse(lambda: self.now)
         metrics = self.metrics.source("property", [])
-        log = make_log(stream=io.StringIO(), strict=True, libraries=False)
+        self.logged = io.StringIO()
+        log = make_log(stream=self.logged, strict=True, libraries=False)
         self.report = StartReport(log, metrics, lambda: self.pulse.beat(loop_name("property")))
         self.runner = SourceRunner(
             "property",
@@ -176,6 +177,7 @@ async def test_what_is_missing_ends_a_start(world: World, error: LedgerError) ->
     world.report.retrying(error)
     with pytest.raises(type(error)):
         await running
+    assert "try again" not in world.logged.getvalue(), "nobody will"
 
 
 async def test_what_is_missing_later_is_waited_for(world: World) -> None:
@@ -186,6 +188,7 @@ async def test_what_is_missing_later_is_waited_for(world: World) -> None:
     world.report.retrying(Unavailable("no answer"))
     await asyncio.sleep(0)
     assert not running.done()
+    assert "try again" in world.logged.getvalue()
     world.stop.set()
     await running
 
