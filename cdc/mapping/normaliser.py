@@ -293,5 +293,6 @@ class _ByImages(_Flow):
                 needs_person=True,
                 operation="map",
                 subject=self.plan.name,
-                hint=f"run db.runCommand({command}{{enabled: true}}}}), then cdc resync",
+                hint=f"run db.runCommand({command}{{enabled: true}}}}), "
+                f"then cdc resync {self.plan.source}",
             )

@@ -34,6 +34,7 @@ class Plan:
         """``key``: book and source."""
         self.declaration = declaration
         self.name = declaration.name
+        self.source = key["source"]
         self.collection = declaration.collection
         self.entity = ENTITIES[declaration.entity]
         self.needs_images = declaration.needs_images
