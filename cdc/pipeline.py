@@ -80,13 +80,14 @@ class Pipeline:
         self._running = asyncio.Event()
         self._running.set()
         self._paused = asyncio.Event()
+        self._paused_by = ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``. Raises ``Fenced``, to be handed over, and what the policy stops on."""
         attempt = 0
         while not stop.is_set():
             if not self._running.is_set():
-                self._enter(State.PAUSED)
+                self._enter(State.PAUSED, self._paused_by)
                 await _first(self._running.wait(), stop.wait())
                 continue
             before = self.progress.events_total
@@ -343,8 +344,9 @@ class Pipeline:
         self._wishes.look_up(wish)
         self._wishes.hand_to(self._readers)
 
-    def pause(self) -> None:
+    def pause(self, reason: str) -> None:
         """Ends the session after the batch under way; the position is kept."""
+        self._paused_by = reason
         self._running.clear()
         self._paused.set()
 

@@ -29,6 +29,9 @@ from schemas.topics import cursor_partition, cursors_topic, source_group
 if TYPE_CHECKING:
     from cdc.mapping.api_normaliser import ApiNormaliser
 
+PAUSED_BY = (
+    "started with SYNC_ENABLED or REAL_TIME_SYNC_ENABLED (sync.enabled, sync.real_time) false"
+)
 CONTROL_START_SECONDS = 1.0
 """The control database's client is loaded only then: the first change need not wait for it."""
 
@@ -83,7 +86,7 @@ def _source(
         backoff=lambda attempt, least: max(least, backoff_seconds(attempt)),
     )
     if process.settings.sync.sources_start_paused:
-        pipeline.pause()
+        pipeline.pause(PAUSED_BY)
     return SourceRunner(
         name,
         ownership=Ownership(

@@ -52,10 +52,10 @@ async def test_a_source_that_waits_can_be_paused_and_resumed(error: LedgerError)
         await asyncio.sleep(0)
         if str(error) in line.progress.reason:
             break
-    line.pause()
+    line.pause("a person said so")
     for _ in range(100):
         await asyncio.sleep(0)
-    assert line.progress.state is State.PAUSED
+    assert (line.progress.state, line.progress.reason) == (State.PAUSED, "a person said so")
     source.error = None
     line.resume()
     assert source.mended_times == 1, "what a server refused before is tried again at once"
