@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc.runtime.errors import Fenced
-from cdc.runtime.postgres import Connection, transaction
+from cdc.runtime.postgres import Connection, row_count, transaction
 from consumers import statements
 from consumers.batch import Batch, Move
 from consumers.isolate import Circuit, Isolated, isolate
@@ -175,8 +175,3 @@ async def move_offsets(connection: Connection, group: str, moves: Mapping[Place,
             operation="apply",
             subject=group,
         )
-
-
-def row_count(tag: str) -> int:
-    """The row count of a command's tag: ``INSERT 0 5``, ``UPDATE 5``."""
-    return int(tag.rpartition(" ")[2])

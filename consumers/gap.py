@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 
 from cdc.runtime.errors import LedgerError
 from cdc.runtime.kafka_records import Record, records, spans
-from cdc.runtime.postgres import Connect, Connection, session, transaction, translated
+from cdc.runtime.postgres import Connect, Connection, row_count, session, transaction, translated
 from cdc.runtime.retry import wait
-from consumers.apply import row_count, turn_of
+from consumers.apply import turn_of
 from consumers.decode import Unreadable, read_key, read_op
 from consumers.projections import PROJECTIONS
 from consumers.rows import Key, Place

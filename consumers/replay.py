@@ -12,7 +12,6 @@ then to apply those records. Very many keys are done in several rounds.
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -46,10 +45,6 @@ NEVER = 2**63 - 1
 
 Bound = int | datetime | None
 """An offset, a time (aware), or the log's start or the live offset."""
-
-
-class _Tried(Exception):
-    """A dry run's transaction is over: nothing of it stays."""
 
 
 @dataclass(slots=True)
@@ -183,15 +178,13 @@ class Replay:
             counts.update(found)
             return len(rows)
 
-        with suppress(_Tried):
-            async with transaction(connection, "replay", turn=turn_of(self._projection)):
-                done = await isolate(
-                    connection, fold.sorted(), write, self._circuit, self._projection.table
-                )
-                parked += (parked_row(row, self._entity, why) for row, why in done.refused)
-                if self._dry_run:
-                    raise _Tried
-                await park(connection, parked)
+        turn = turn_of(self._projection)
+        async with transaction(connection, "replay", turn=turn, dry_run=self._dry_run):
+            done = await isolate(
+                connection, fold.sorted(), write, self._circuit, self._projection.table
+            )
+            parked += (parked_row(row, self._entity, why) for row, why in done.refused)
+            await park(connection, parked)
         self._circuit.passed(len(fold.rows), done.codes)
         result = self.result
         result.inserted += counts["inserted"]

@@ -11,7 +11,6 @@ proposed again, with the reason, only where one of its rows is deleted and anoth
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -21,7 +20,7 @@ from cdc.jobs.matching import DAYS_MAX, AccountPair, Side, link_accounts, pairs
 from cdc.jobs.model import Job, Params, Result
 from cdc.jobs.tools import Said, Tools
 from cdc.runtime.errors import Refused, Unavailable
-from cdc.runtime.postgres import Connection, session, transaction, translated
+from cdc.runtime.postgres import Connection, row_count, session, transaction, translated
 from schemas.sql import query
 
 EXAMPLES_MAX = 20
@@ -82,10 +81,6 @@ async def run(job: Job, tools: Tools) -> Result:
     return Result(document, "duplicates_detected")
 
 
-class _Tried(Exception):
-    """A dry run is over: nothing of it stays."""
-
-
 async def _decide(connection: Connection, wish: Wish, job: Job) -> int:
     """How many are decided otherwise than before; what a job confirmed gives way."""
     by = job.requested_by or "unknown"
@@ -103,7 +98,7 @@ async def _decide(connection: Connection, wish: Wish, job: Job) -> int:
                 tag = await connection.execute(
                     query("decide_matches"), state, by, list(ids), author
                 )
-                decided += int(tag.split()[-1])
+                decided += row_count(tag)
     except Refused as error:
         raise Refused(
             "one of these rows is matched with another one by a person's word",
@@ -116,15 +111,10 @@ async def _decide(connection: Connection, wish: Wish, job: Job) -> int:
 
 async def _search(connection: Connection, wish: Wish, job: Job, tools: Tools) -> dict[str, Any]:
     """In one transaction: a dry run does and tells the same, and leaves nothing."""
-    document: dict[str, Any] = {}
     with translated("analyze"):  # after a first read the database knows nothing of the rows yet
         await connection.execute("ANALYZE budget.transactions, budget.matches")
-    with suppress(_Tried):
-        async with transaction(connection, "look for duplicates"):
-            document = await _searched(connection, wish, job, tools)
-            if wish.dry_run:
-                raise _Tried
-    return document
+    async with transaction(connection, "look for duplicates", dry_run=wish.dry_run):
+        return await _searched(connection, wish, job, tools)
 
 
 async def _searched(connection: Connection, wish: Wish, job: Job, tools: Tools) -> dict[str, Any]:
@@ -151,7 +141,7 @@ async def _searched(connection: Connection, wish: Wish, job: Job, tools: Tools) 
 
 
 async def _rows(connection: Connection, statement: str) -> int:
-    return int((await connection.execute(query(statement))).split()[-1])
+    return row_count(await connection.execute(query(statement)))
 
 
 async def _worn(connection: Connection) -> set[tuple[str, str, str]]:

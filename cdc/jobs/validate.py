@@ -37,7 +37,7 @@ import orjson
 from cdc.jobs.model import Job, Params, Result
 from cdc.jobs.tools import Said, Tools
 from cdc.runtime.errors import Unavailable
-from cdc.runtime.postgres import session, transaction, translated
+from cdc.runtime.postgres import row_count, session, transaction, translated
 from schemas.sql import query
 
 LEVELS = {"strict": 1, "normal": 2, "relaxed": 3}
@@ -92,7 +92,7 @@ async def run(job: Job, tools: Tools) -> Result:
         async with transaction(connection, "store issues"):
             await connection.execute(query("keep_findings"), report, lowest)
             tag = await connection.execute(query("close_issues"), report, lowest)
-            row = await connection.fetchrow(query("end_report"), report, int(tag.split()[-1]))
+            row = await connection.fetchrow(query("end_report"), report, row_count(tag))
             shown = await connection.fetch(query("report_examples"), report, EXAMPLES_MAX)
     assert row is not None
     found = orjson.loads(row["found"])

@@ -118,11 +118,12 @@ async def close(connection: Connection) -> None:
 
 @asynccontextmanager
 async def transaction(
-    connection: Connection, operation: str, *, turn: int | None = None
+    connection: Connection, operation: str, *, turn: int | None = None, dry_run: bool = False
 ) -> AsyncIterator[None]:
     """BEGIN … COMMIT, with the COMMIT's answer checked.
 
     ``turn``: an advisory lock to wait for, held until the end; it comes with the BEGIN's answer.
+    ``dry_run``: rolled back in place of the COMMIT, so that nothing stays.
     Raises ``Doubt`` where the outcome is unknown: the caller must look at what is stored, on
     another connection. An error of the body rolls back and is raised, mapped to our tree.
     """
@@ -134,7 +135,12 @@ async def transaction(
     except BaseException:
         await _roll_back(connection)
         raise
-    await _commit(connection, operation)
+    await (_roll_back(connection) if dry_run else _commit(connection, operation))
+
+
+def row_count(tag: str) -> int:
+    """The row count of a command's tag: ``INSERT 0 5``, ``UPDATE 5``."""
+    return int(tag.rpartition(" ")[2])
 
 
 async def _roll_back(connection: Connection) -> None:
