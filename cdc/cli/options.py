@@ -71,25 +71,27 @@ def execute(
     """
     output = Output(as_json=options.as_json)
     try:
-        code = _told(options, work, output, watches_signals, tell_faults or _tell_faults)
+        code = _ended(options, work, output, watches_signals, tell_faults or _tell_faults)
     except BrokenPipeError:
         if not _nobody_reads():
             raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         code = SIGNAL_EXIT + signal.SIGPIPE
     raise typer.Exit(code)
 
 
-def _told(
+def _ended(
     options: Common, work: Work, output: Output, watches_signals: bool, tell_faults: TellFaults
 ) -> int:
+    """The exit code, with what went wrong told. Raises only where nobody reads what is told."""
     try:
         return _run(options, work, output, watches_signals)
     except FaultySettings as faulty:
         tell_faults(faulty, output)
         return faulty.exit_code
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a person reads this
+    except Exception as error:  # the last line of defence: a person reads this
         if isinstance(error, BrokenPipeError) and _nobody_reads():
-            return SIGNAL_EXIT + signal.SIGPIPE
+            raise
         if options.debug:
             output.say("".join(traceback.format_exception(error)).rstrip())
         output.error(error)
@@ -100,10 +102,7 @@ def _nobody_reads() -> bool:
     """Whether the reader of our output went away, as `| head` does: no failure of ours."""
     watched = select.poll()
     watched.register(sys.stdout.fileno(), 0)  # told without asking: that nobody is at the other end
-    if not any(event & select.POLLERR for _, event in watched.poll(0)):
-        return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
-    return True
+    return any(event & select.POLLERR for _, event in watched.poll(0))
 
 
 def _tell_faults(faulty: FaultySettings, output: Output) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from cdc.runtime.errors import LedgerError, Unavailable
+from cdc.runtime.errors import LedgerError, Unavailable, each_of
 from cdc.runtime.settings_reader import FaultySettings, environment, without_password
 
 _COLOURS = {"pass": 32, "ok": 32, "warn": 33, "fail": 31, "error": 31}
@@ -107,8 +107,10 @@ class Output:
 
 def described(error: BaseException) -> list[dict[str, str]]:
     """Every error in it as ``message`` and ``fix`` (and ``place``, ``value`` of settings)."""
-    if isinstance(error, BaseExceptionGroup):
-        return [each for inner in error.exceptions for each in described(inner)]
+    return [found for each in each_of(error) for found in _described(each)]
+
+
+def _described(error: BaseException) -> list[dict[str, str]]:
     if isinstance(error, FaultySettings):
         return [
             {"place": one.place, "value": one.value, "message": one.reason, "fix": one.fix}
@@ -125,9 +127,7 @@ def described(error: BaseException) -> list[dict[str, str]]:
 
 def exit_code(error: BaseException) -> int:
     """Of several errors the gravest that a person can mend: 3, else 2, else 1."""
-    if isinstance(error, BaseExceptionGroup):
-        return max(exit_code(inner) for inner in error.exceptions)
-    return error.exit_code if isinstance(error, LedgerError) else 1
+    return max(each.exit_code if isinstance(each, LedgerError) else 1 for each in each_of(error))
 
 
 def _line(found: Mapping[str, str]) -> str:

@@ -11,16 +11,14 @@ from typing import Any, NamedTuple
 
 from cdc.building import declared_topics, kafka_connection, lacking
 from cdc.kafka import topics
-from cdc.runtime.errors import LedgerError
+from cdc.runtime.errors import LedgerError, SettingsError, Unfit
 from cdc.runtime.kafka_probe import probe
 from cdc.settings import Settings
 from schemas.topics import source_group, target_group, transactional_id
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
-FAIL_EXIT = 3
 SUBJECTS_MAX = 3
 """So many lines may differ in their subject only; more of them are one line."""
-USAGE_EXIT = 2
 CONFIGURATION = "configuration"
 SERVER_SECONDS_MAX = 30.0
 _PUBLISHING = ("write", "describe", "describe configs", "read")
@@ -48,8 +46,8 @@ class Checked:
         """Of a wrong configuration first: nothing else can be right before it is."""
         failed = {each.name for each in self.checks if each.outcome == FAIL}
         if CONFIGURATION in failed:
-            return USAGE_EXIT
-        return FAIL_EXIT if failed else 0
+            return SettingsError.exit_code
+        return Unfit.exit_code if failed else 0
 
     def document(self) -> dict[str, Any]:
         """The contract's JSON."""
