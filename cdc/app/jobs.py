@@ -9,6 +9,7 @@ from cdc.building import CONTROL_BACKOFF, backoff_seconds, control_connect
 from cdc.runtime.errors import SettingsError
 from cdc.runtime.retry import wait
 from cdc.runtime.services import Service
+from cdc.runtime.settings_reader import did_you_mean
 from cdc.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,10 +85,15 @@ async def enqueue(
 async def list_jobs(
     settings: Settings, state: str | None, kind: str | None, rows_max: int
 ) -> Sequence[dict[str, Any]]:
-    """Newest first."""
+    """Newest first. Raises ``SettingsError`` for a state or kind that no job can have."""
     from cdc.jobs import model
+    from cdc.jobs.kinds import kind as known
     from cdc.runtime.postgres import session
 
+    if state is not None and state not in model.STATES:
+        raise SettingsError(f"no state of a job {state}", hint=did_you_mean(state, model.STATES))
+    if kind is not None:
+        known(kind)
     async with session(control_connect(settings)) as connection:
         return await model.find(connection, state=state, kind=kind, rows_max=rows_max)
 

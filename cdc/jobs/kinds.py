@@ -28,6 +28,5 @@ KINDS = {
 def kind(name: str) -> Kind:
     """Raises ``SettingsError`` for a kind that is not."""
     if name not in KINDS:
-        hint = did_you_mean(name, KINDS) or f"one of {', '.join(KINDS)}"
-        raise SettingsError(f"no kind of job {name}", hint=hint)
+        raise SettingsError(f"no kind of job {name}", hint=did_you_mean(name, KINDS))
     return KINDS[name]

@@ -75,5 +75,5 @@ class Said:
     def nothing_else(self) -> None:
         """Raises ``SettingsError`` for a parameter that was not asked for."""
         for name in self._left:
-            hint = did_you_mean(name, self._known) or f"it takes {', '.join(self._known)}"
+            hint = did_you_mean(name, self._known)
             raise SettingsError(f"{self._kind} takes no parameter {name}", hint=hint)

@@ -214,6 +214,16 @@ def test_a_reader_that_goes_away_is_no_failure_of_ours() -> None:
     assert (ended.stdout, ended.stderr) == ("141\n", "")
 
 
+@pytest.mark.parametrize(("option", "word"), [("--state", "failed"), ("--kind", "backfill")])
+def test_jobs_that_cannot_be_are_not_called_none(option: str, word: str) -> None:
+    """A misspelt word found nothing, and said so."""
+    control = ("--set", "control.dsn=postgresql://127.0.0.1:1/x")
+    result = cdc("jobs", "list", option, f"{word}x", *control)
+    assert result.exit_code == 2
+    assert f"did you mean {word}?" in result.stderr
+    assert cdc("jobs", "list", option, word, *control).exit_code == 3  # nobody listens there
+
+
 def test_a_list_of_jobs_tells_why_one_is_not_done() -> None:
     failed = {"state": "failed", "errors": [{"error": "once"}, {"error": "no such account"}]}
     done = {"state": "done", "errors": [{"error": "once"}]}
