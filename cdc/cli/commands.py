@@ -13,7 +13,8 @@ from cdc.cli.upkeep import check, migrate, status, topics
 
 app = typer.Typer(
     name="cdc",
-    help="Financial facts from MongoDB, through Kafka, into PostgreSQL: once, in order, exact.",
+    help="Financial facts from MongoDB, YNAB and Plaid, through Kafka, into PostgreSQL: once, in "
+    "order, exact.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 missing: a server, "
     "or what has to be there (tables, topics, rights, a credential).",
     no_args_is_help=True,

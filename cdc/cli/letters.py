@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="Ids of dead letters.")]
 OfEntity = Annotated[
     str | None,
-    typer.Option("--entity", metavar="E", help="All open ones, as accounting.transactions."),
+    typer.Option("--entity", metavar="E", help="All open ones of it, as accounting.transactions."),
 ]
-_COLUMNS = ("target", "id", "entity", "stage", "document_id", "path", "reason", "last_seen")
-
 All = Annotated[bool, typer.Option("--all", help="All open ones.")]
+COLUMNS = ("target", "id", "entity", "stage", "document_id", "path", "reason", "last_seen")
 
 dead_letters = typer.Typer(
     help="What could not be mapped or applied.", no_args_is_help=True, rich_markup_mode=None
@@ -47,7 +46,7 @@ def list_letters(
         from cdc.app.errands import list_letters
 
         pages = list_letters(known, entity=entity, target=target, closed=closed)
-        await output.listing("dead_letters", pages, _COLUMNS)
+        await output.listing("dead_letters", pages, COLUMNS)
         return 0
 
     execute(common(config, as_json, debug, settings), work)
