@@ -167,11 +167,8 @@ class FakeSource:
 
     def _reply_length(self) -> int:
         cuts = self.database.cuts
-        return (
-            cuts.randint(1, self.reply_events)
-            if cuts.random() < CUT_CHANCE
-            else (self.reply_events)
-        )
+        is_cut = cuts.random() < CUT_CHANCE
+        return cuts.randint(1, self.reply_events) if is_cut else self.reply_events
 
     async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
         await self._step()

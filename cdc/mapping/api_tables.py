@@ -11,12 +11,10 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from cdc.sources.polled_objects import CONTEXT
+from cdc.sources.polled_objects import CONTEXT, INT64
 from cdc.sources.protocol import Document
 from schemas.entities import Entity, Kind
 from schemas.money import plain
-
-INT64 = 1 << 63
 
 Convert = Callable[[Any, Document], Any]
 """(value, the whole document) to what travels; raises ``Wrong``."""

@@ -1,7 +1,7 @@
 """The names of ``contract.md``, read from it: what people and dashboards meet is there, as written.
 
-Only names are compared; what stands behind them has tests of its own. What belongs to later issues
-stands in one list here, with nothing in it that exists.
+Only names are compared; what stands behind them has tests of its own. What is of later
+versions stands in one list here, with nothing in it that exists.
 """
 
 import re
