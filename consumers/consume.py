@@ -126,6 +126,7 @@ class Consumer:
     async def _place(self, connection: Connection) -> None:
         starts = await self._placing.place(connection)
         self._settle_doubt(starts)
+        self._progress.settled(starts)
         if self._feed.positioned:
             self._progress.placed(starts)
 

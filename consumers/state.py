@@ -79,6 +79,9 @@ class Progress:
         """These partitions, and no others, are read from here."""
         self.offsets = {place: start.offset for place, start in starts.items()}
         self.behind_since = {}
+
+    def settled(self, starts: Mapping[Place, Start]) -> None:
+        """The offset rows are so now; each gap among them is seen this once."""
         for place, start in starts.items():
             if start.gap is None:
                 continue

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cdc.operation.integration import unknown_tombstones
-from cdc.runtime.errors import Unavailable
+from cdc.runtime.errors import Unavailable, Unfit
 from cdc.runtime.kafka_admin import TopicWish, create_topics
 from cdc.runtime.kafka_records import spans
 from schemas.entities import ENTITIES, Kind, entity
@@ -36,7 +36,7 @@ async def world(stack: Addresses, database: str, topic_prefix: str) -> AsyncIter
         try:
             for topic in topics:
                 await spans(made.settings.kafka, topic.name)
-        except Unavailable:
+        except (Unavailable, Unfit):
             return False
         return True
 

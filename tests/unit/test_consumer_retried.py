@@ -19,15 +19,16 @@ from cdc.runtime.errors import (
     Unfit,
 )
 from cdc.runtime.kafka import KafkaConnection
-from cdc.runtime.postgres import Connection, PostgresTarget
+from cdc.runtime.postgres import Connect, Connection, PostgresTarget
 from consumers.apply import Outcome, Writer
 from consumers.batch import Batch, Move
 from consumers.consume import Consumer
-from consumers.feed import Feed
+from consumers.feed import Feed, Polled
 from consumers.isolate import REFUSED_ROWS_MIN, Circuit
 from consumers.metrics import NoMetrics
+from consumers.offsets import GapReason, Start
 from consumers.placing import Placing
-from consumers.rows import Fold
+from consumers.rows import Fold, Place
 from consumers.settings import ConsumerSettings
 from consumers.state import Progress
 from tests.unit.test_apply import PLACE, TRANSACTIONS, row
@@ -73,6 +74,73 @@ class FeedWithoutKafka:
     async def stay(self) -> None: ...
 
 
+class ClosedDatabase:
+    async def close(self, timeout: float) -> None: ...
+
+
+def consumer(
+    feed: FeedWithoutKafka, connect: Connect, progress: Progress, placing: object = None
+) -> Consumer:
+    settings = ConsumerSettings(
+        target="main",
+        database=PostgresTarget(dsn=""),
+        kafka=KafkaConnection(bootstrap_servers=""),
+        topic_prefix="p",
+        entities={TRANSACTIONS: 1},
+    )
+    return Consumer(
+        settings,
+        feed=cast(Feed, feed),
+        connect=connect,
+        placing=cast(Placing, placing),
+        progress=progress,
+        backoff=lambda attempt: 0.0,
+        chance=lambda: 0.5,
+    )
+
+
+class MovingFeed(FeedWithoutKafka):
+    """Its assignment changes while it is placed for the first time."""
+
+    positioned, generation = False, 0
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+        self.lost.set()
+
+    def lose(self) -> None: ...
+
+    async def poll(self, wait_ms: int, events_max: int) -> Polled:
+        return await asyncio.Future()
+
+
+class TwicePlacing:
+    """Finds a topic made anew; brings its offset row up to date, so that the next one does not."""
+
+    def __init__(self, feed: MovingFeed, stop: asyncio.Event) -> None:
+        self._feed, self._stop = feed, stop
+        self._starts = [Start("b", 0, gap=GapReason.RECREATED), Start("b", 0)]
+
+    async def place(self, connection: Connection) -> dict[Place, Start]:
+        start = self._starts.pop(0)
+        if not self._starts:
+            self._feed.positioned = True
+            self._stop.set()
+        return {PLACE: start}
+
+
+async def test_a_gap_is_told_though_the_partitions_move_while_it_is_found() -> None:
+    stop, feed = asyncio.Event(), MovingFeed()
+    progress = Progress("main", lambda: 0.0, structlog.get_logger(), NoMetrics())
+
+    async def connect() -> Connection:
+        return cast(Connection, ClosedDatabase())
+
+    placing = TwicePlacing(feed, stop)
+    await consumer(feed, connect, progress, placing).run(stop)
+    assert [gap["reason"] for gap in progress.gaps] == ["recreated"]
+
+
 async def tries(error: LedgerError) -> int:
     """How often it is tried where the database answers so, three at most; raises what ends it."""
     stop, tried = asyncio.Event(), 0
@@ -84,24 +152,10 @@ async def tries(error: LedgerError) -> int:
             stop.set()
         raise error
 
-    settings = ConsumerSettings(
-        target="main",
-        database=PostgresTarget(dsn=""),
-        kafka=KafkaConnection(bootstrap_servers=""),
-        topic_prefix="p",
-        entities={TRANSACTIONS: 1},
-    )
-    consumer = Consumer(
-        settings,
-        feed=cast(Feed, FeedWithoutKafka()),
-        connect=connect,
-        placing=cast(Placing, None),
-        progress=Progress("main", lambda: 0.0, structlog.get_logger(), NoMetrics()),
-        backoff=lambda attempt: 0.0,
-        chance=lambda: 0.5,
-    )
+    progress = Progress("main", lambda: 0.0, structlog.get_logger(), NoMetrics())
+    one = consumer(FeedWithoutKafka(), connect, progress)
     try:
-        await consumer.run(stop)
+        await one.run(stop)
     except LedgerError:
         assert tried == 1, "it ends at once"
         raise
