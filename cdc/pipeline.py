@@ -112,6 +112,9 @@ class Pipeline:
             if isinstance(error, Gap) and error.needs_person:
                 return None
             return self._backoff(attempt, 0.0) if attempt > 1 else 0.0
+        if decision is Policy.BEGIN_ANEW:
+            self._report.retrying(error)
+            return 0.0
         if decision is Policy.RETRY:
             self._enter(State.STARTING, str(error))
             self._report.failed("", error)
@@ -138,6 +141,8 @@ class Pipeline:
             streams = opening.result()
             self._wishes.reads = {stream.name: {} for stream in streams}
             self._wishes.unfit.clear()
+            for gone in self.progress.troubles.keys() - self._wishes.reads.keys():
+                del self.progress.troubles[gone]
             publishing = _task(self._publish(publisher, queue), f"publish {self._source.name}")
             follow = self._follow_alone if len(streams) == 1 else self._follow
             reading = [

@@ -11,6 +11,7 @@ LedgerError
 ├── Doubt                  the outcome of a write is unknown                retry, position re-read
 ├── Fenced                 another owner took over                          hand over
 ├── Gap                    a position is lost or cannot be trusted          read whole
+├── StreamsChanged         a source has other streams than it had           begin anew
 ├── ForeignCursor          the cursor belongs to another cluster            stop (exit 3)
 ├── Refused                one record or row is refused for its content     park
 └── BrokenPromise          our own mistake                                  stop
@@ -28,6 +29,7 @@ class Policy(StrEnum):
     RETRY = "retry"
     PARK = "park"
     READ_WHOLE = "read_whole"
+    BEGIN_ANEW = "begin_anew"
     HAND_OVER = "hand_over"
     STOP = "stop"
 
@@ -132,6 +134,10 @@ class Gap(LedgerError):
         self.needs_person = needs_person
 
 
+class StreamsChanged(LedgerError):
+    """There is something to be followed that was not: the session begins anew, with it."""
+
+
 class ForeignCursor(LedgerError):
     """A stored cursor of another cluster or database."""
 
@@ -157,6 +163,7 @@ _POLICIES: dict[type[LedgerError], Policy] = {
     Doubt: Policy.RETRY,
     Fenced: Policy.HAND_OVER,
     Gap: Policy.READ_WHOLE,
+    StreamsChanged: Policy.BEGIN_ANEW,
     ForeignCursor: Policy.STOP,
     Refused: Policy.PARK,
     BrokenPromise: Policy.STOP,

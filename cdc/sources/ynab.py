@@ -11,19 +11,19 @@ from functools import partial
 from typing import Any
 
 from cdc.quota import QuotaSpent
-from cdc.runtime.errors import Gap, Unfit
+from cdc.runtime.errors import Gap, StreamsChanged, Unfit
 from cdc.sources.polled import HeldRead, PolledStream
 from cdc.sources.polled_objects import HeldRow, change_of
 from cdc.sources.polled_source import PolledSource, in_runs
 from cdc.sources.protocol import Change, Checkpoint, Document, Item, Notice, Stream
 from cdc.sources.ynab_answers import PlanSummary, Told
 from cdc.sources.ynab_api import YnabApi
-from cdc.sources.ynab_plan import MOVEMENTS, RESOURCES, Delta, Whole, YnabPlan
+from cdc.sources.ynab_plan import RESOURCES, Delta, Whole, YnabPlan
 
 SINCE_DATE = date(1990, 1, 1)
 POLL_SECONDS = 30.0
 PLANS_SECONDS = 3600.0
-"""How long the list of plans is believed when a session starts anew."""
+"""How long the list of plans is believed: one may be new, or have another name."""
 ABSENT_SECONDS = 300.0
 """The same while a plan that is wanted is not in it."""
 FORGOTTEN_SECONDS = 7 * 24 * 3600.0
@@ -68,20 +68,41 @@ class YnabSource(PolledSource[Whole]):
         self._listed_at = float("-inf")
 
     async def open(self) -> tuple[Stream, ...]:
-        believed_seconds = ABSENT_SECONDS if self.absent else PLANS_SECONDS
-        if self._now() - self._listed_at > believed_seconds or not self._places:
-            listed = self._chosen(await self._api.plans())
+        if self._list_is_old() or not self._places:
+            listed, self.absent = self._chosen(await self._api.plans())
             self._plans = {plan.id: self._followed(plan) for plan in listed}
             self._places = {name: self._place(name) for name in (*self._plans, *self.absent)}
             self._listed_at = self._now()
         return tuple(place.stream for place in self._places.values())
 
-    def _chosen(self, plans: Sequence[PlanSummary]) -> list[PlanSummary]:
-        """The plans to be followed. One that was known before may be back at any time."""
+    def _list_is_old(self) -> bool:
+        believed_seconds = ABSENT_SECONDS if self.absent else PLANS_SECONDS
+        return self._now() - self._listed_at > believed_seconds
+
+    async def _look_for_plans(self) -> None:
+        """Names as they are now. Raises ``StreamsChanged`` where a plan was not followed so far."""
+        if not self._list_is_old():
+            return
+        self._listed_at = self._now()  # nobody else asks meanwhile
+        try:
+            listed, _ = self._chosen(await self._api.plans())
+        except QuotaSpent:
+            return  # the list can wait
+        for plan in listed:
+            if plan.id not in self._plans:
+                self._listed_at = float("-inf")
+                raise StreamsChanged(f"there is a plan to follow: {plan.name}", subject=self.name)
+            self._plans[plan.id].summary = plan
+
+    def _chosen(self, plans: Sequence[PlanSummary]) -> tuple[list[PlanSummary], dict[str, Unfit]]:
+        """The plans to be followed, and what is wanted and absent.
+
+        One that was known before may be back at any time.
+        """
         names = ", ".join(sorted(str(plan.name) for plan in plans)) or "none"
-        self.absent = {}
+        absent: dict[str, Unfit] = {}
         if not self._wanted:
-            return list(plans)
+            return list(plans), absent
         known = {plan.summary.id: plan.summary for plan in self._plans.values()}
         known |= {plan.id: plan for plan in plans}
         chosen: dict[str, PlanSummary] = {}
@@ -89,12 +110,12 @@ class YnabSource(PolledSource[Whole]):
             found = {plan.id: plan for plan in known.values() if wanted in (plan.id, plan.name)}
             chosen |= found
             if not found:
-                self.absent[wanted] = Unfit(
+                absent[wanted] = Unfit(
                     f"the token's owner has no plan {wanted}",
                     subject=self.name,
                     hint=f"there are: {names}",
                 )
-        return list(chosen.values())
+        return list(chosen.values()), absent
 
     def _followed(self, summary: PlanSummary) -> YnabPlan:
         plan = self._plans.get(summary.id)
@@ -116,6 +137,7 @@ class YnabSource(PolledSource[Whole]):
 
     async def seek(self, stream: Stream, after: Checkpoint | None) -> Checkpoint:
         if stream.name in self.absent:
+            await self._look_for_plans()
             raise self.absent[stream.name]
         place, plan = self._places[stream.name], self._plans[stream.name]
         place.due_at = 0.0
@@ -135,6 +157,7 @@ class YnabSource(PolledSource[Whole]):
             place.let_go()
             yield place.checkpoint()
             return
+        await self._look_for_plans()
         async with place.lock:
             position, asked = place.next_round()
             delta = await self._delta(place)
@@ -144,7 +167,7 @@ class YnabSource(PolledSource[Whole]):
             yield place.checkpoint()
             return
         if delta.movements is not None:
-            names = tuple(f"{stream.name}/{resource}" for resource in MOVEMENTS)
+            names = tuple(f"{stream.name}/{resource}" for resource in delta.movements)
             yield Notice("what was before is not known", names, position, deletes_allowed=False)
         ordinal = -1
         for changes in in_runs(self._changes_of(stream.name, delta, position)):

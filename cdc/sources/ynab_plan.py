@@ -2,10 +2,12 @@
 
 One request tells everything that is different in a plan. What it does not tell is read beside it,
 by need: money movements when amounts of categories have changed, and the amounts of all categories
-when a month has begun. A plan too large for one answer is read by its lists.
+when a month has begun. A plan too large for one answer is read by its lists, where the payees'
+locations are told whole, too. What is told whole is also looked at every hour.
 
 The cursor's token: ``form`` (plan or lists), ``knowledge`` by endpoint, ``month`` whose amounts
-stand in the categories, ``summary`` and ``movements`` (digests of what was told last).
+stand in the categories, ``summary`` and ``movements`` (digests of what was told last; movements
+stand for all that is told whole).
 """
 
 from collections.abc import Callable, Iterator
@@ -34,7 +36,11 @@ from cdc.sources.ynab_api import TooSlow, YnabApi
 from cdc.sources.ynab_lists import ListsRead, lists_delta
 
 MOVEMENTS = ("money_movement_groups", "money_movements")
+TOLD_WHOLE = {"plan": MOVEMENTS, "lists": (*MOVEMENTS, "payee_locations")}
+"""Lists without a delta, by form: their objects never say that they have gone."""
 RESOURCES = ("plans", *PLAN_RESOURCES, "month_categories", *MOVEMENTS)
+TOLD_WHOLE_SECONDS = 3600.0
+"""So old may be what is told whole, where nothing else has changed."""
 LISTS_REQUESTS = 7
 """What a poll by lists costs, about."""
 TOO_SLOW_MAX = 2
@@ -50,10 +56,10 @@ Digests = dict[str, bytes]
 
 @dataclass(slots=True)
 class Delta:
-    """One poll's answer. ``gone``: movements that are not told any more, (resource, id).
+    """One poll's answer. ``gone``: of what is told whole that is told no more, (resource, id).
 
-    ``movements``: all of them, where what they were before is not known: nothing else tells which
-    have gone. They are to be read whole then, and searched for.
+    ``movements``: all that is told whole, where what it was before is not known: nothing else tells
+    what has gone. It is to be read whole then, and searched for.
     """
 
     answer: PlanAnswer
@@ -115,7 +121,8 @@ class YnabPlan:
         self._slow_deltas = 0
         self._lists: ListsRead | None = None
         self._movements: dict[str, Digests] = {}
-        """What all movements were, by the digest in the token: as published, and as told last."""
+        """What was told whole, by the digest in the token: as published, and as told last."""
+        self._told_whole_at = float("-inf")
 
     @staticmethod
     def requests_a_poll(token: Token) -> int:
@@ -150,7 +157,7 @@ class YnabPlan:
         delta = Delta(answer, token)
         await self._begin_month(token, answer)
         movements = token.get("movements", "")
-        if movements not in self._movements or answer.entries.get("month_categories"):
+        if movements not in self._movements or self._may_differ(token, answer):
             movements = await self._take_movements(movements, delta)
         document = summary_document(self.summary, context_of(self.summary))
         if _digest(document) != token.get("summary"):
@@ -210,25 +217,33 @@ class YnabPlan:
             answer.entries[resource] = [entry for entry in entries if entry.deleted]
         answer.add_groups(groups)
 
-    async def _take_movements(self, known: str, delta: Delta) -> str:
-        """Adds movements that are new or different, and notes those that have gone.
+    def _may_differ(self, token: Token, answer: PlanAnswer) -> bool:
+        """Whether what is told whole is asked for again."""
+        if self._now() - self._told_whole_at > TOLD_WHOLE_SECONDS:
+            return True
+        if token.get("form") == "lists":
+            return any(answer.entries.values())
+        return bool(answer.entries.get("month_categories"))
 
-        They are always told whole, without a mark on what has gone. Returns the new digest.
+    async def _take_movements(self, known: str, delta: Delta) -> str:
+        """Adds what is told whole where it is new or different, and notes what has gone.
+
+        Returns the new digest.
         """
-        answer = delta.answer
-        now = await self._all_movements(answer)
+        answer, names = delta.answer, TOLD_WHOLE[delta.token.get("form", "plan")]
+        now = await self._told_whole(answer, names)
         digest = _digest_of(now)
         before = now if digest == known else self._movements.get(known)
         gone = set[str]() if before is None else before.keys() - now.keys()
-        unusable = any(not entry.id for name in MOVEMENTS for entry in answer.entries[name])
+        unusable = any(not entry.id for name in names for entry in answer.entries[name])
         if before is None or len(gone) > GONE_MAX or (gone and unusable):
             self._movements = {digest: now}
-            delta.movements = {resource: answer.held_rows(resource) for resource in MOVEMENTS}
-            for resource in MOVEMENTS:
+            delta.movements = {resource: answer.held_rows(resource) for resource in names}
+            for resource in names:
                 answer.entries[resource] = []
             return digest
         self._movements = {known: before, digest: now}
-        for resource in MOVEMENTS:
+        for resource in names:
             answer.entries[resource] = [
                 entry
                 for entry in answer.entries[resource]
@@ -237,14 +252,16 @@ class YnabPlan:
         delta.gone += [(name, object_id) for name, _, object_id in (k.partition("/") for k in gone)]
         return digest
 
-    async def _all_movements(self, answer: PlanAnswer) -> Digests:
+    async def _told_whole(self, answer: PlanAnswer, names: tuple[str, ...]) -> Digests:
         digests: Digests = {}
-        for resource in MOVEMENTS:
-            objects, _ = await self._api.objects(self.summary.id, resource)
-            answer.add(resource, objects)
+        for resource in names:
+            if resource not in answer.entries:
+                objects, _ = await self._api.objects(self.summary.id, resource)
+                answer.add(resource, objects)
             for entry in answer.entries[resource]:
                 if entry.id:
                     digests[f"{resource}/{entry.id}"] = _raw_digest(entry.raw)
+        self._told_whole_at = self._now()
         return digests
 
     async def whole(self, at: int) -> Whole:
@@ -260,7 +277,7 @@ class YnabPlan:
                 )
             since, answer = self._lists.at, await self._lists.read()
             self._lists = None
-        movements = await self._all_movements(answer)
+        movements = await self._told_whole(answer, TOLD_WHOLE[form])
         document = summary_document(self.summary, answer.plan)
         token = {
             "form": form,
