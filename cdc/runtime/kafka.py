@@ -20,6 +20,7 @@ from aiokafka.helpers import create_ssl_context
 from cdc.runtime.errors import LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.kafka_abandon import abandon
 from cdc.runtime.kafka_errors import code_kind, code_name, mapped
+from cdc.runtime.kafka_foreign import read_foreign_records
 from cdc.runtime.kafka_metadata import TopicsRequest
 
 REQUEST_TIMEOUT_MS = 5_000
@@ -120,6 +121,7 @@ async def started(
     seconds_max: float = START_SECONDS_MAX,
 ) -> None:
     """Starts a producer or consumer; on failure it is closed and the true reason raised."""
+    read_foreign_records()
     try:
         async with asyncio.timeout(seconds_max):
             await client.start()

@@ -2,14 +2,20 @@
 
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
+from cdc.runtime.kafka_records import records, spans
 from schemas.envelope import encode_key
+from schemas.topics import partition_of
 from tests.conftest import Addresses
 from tests.consumer_world import (
+    PARTITIONS,
     TRANSACTIONS,
     Counts,
     Told,
@@ -80,6 +86,54 @@ async def test_broken_records_are_parked_and_their_neighbours_applied(world: Wor
             assert await world.one("SELECT attempts FROM sync.dead_letters") == 1
             await world.database.execute("TRUNCATE sync.dead_letters")
     assert set(await world.rows("accounting.transactions", "amount")) == {"good"}
+
+
+class NoText(str):
+    """The name of a header that is no UTF-8 on the wire."""
+
+    def encode(self, *_: str) -> bytes:
+        return b"\xff\xfe"
+
+
+async def publish_foreign(world: World, *events: Told, codec: int) -> None:
+    """In one batch, as a client writes it that does not ask for UTF-8 in headers' names."""
+    producer = AIOKafkaProducer(**world.settings.kafka.client_options())
+    await producer.start()
+    try:
+        batch = producer.create_batch()
+        batch._builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, 0, 1_000_000)
+        for event in events:
+            batch.append(timestamp=1, key=event.key, value=event.value, headers=list(event.headers))
+        topic, partition = world.topic(TRANSACTIONS), partition_of(events[0].key, PARTITIONS)
+        await (await producer.send_batch(batch, topic, partition=partition))
+    finally:
+        await producer.stop()
+
+
+@pytest.mark.parametrize("codec", [0, 4], ids=["plain", "zstd"])
+async def test_c9_a_header_whose_name_is_no_text_holds_nobody_up(world: World, codec: int) -> None:
+    """The client's parser raised in every poll that met it: the consumer ended, and each start."""
+    header = ((NoText("?"), b"1"),)
+    good = [payment(f"t{number}", 1) for number in range(4)]
+    foreign = Told(TRANSACTIONS, encode_key("acme", "property", "foreign"), b"?", header)
+    marked = replace(good[2], headers=(*good[2].headers, *header))
+    await world.publish(payment("before", 1))
+    await publish_foreign(world, good[0], foreign, good[1], marked, foreign, good[3], codec=codec)
+    await world.publish(payment("after", 1))
+    await applied(world)
+    assert set(await world.amounts()) == {"before", "t0", "t1", "t2", "t3", "after"}
+    letters = await world.database.fetch("SELECT reason, headers, attempts FROM sync.dead_letters")
+    assert [(row[0], orjson.loads(row[1]), row[2]) for row in letters] == [
+        ("not an event", {"\ufffd\ufffd": "1"}, 2)
+    ]
+    topic = world.topic(TRANSACTIONS)
+    read = [
+        record.key
+        for place, (start, end) in (await spans(world.settings.kafka, topic)).items()
+        async for found in records(world.settings.kafka, topic, place, start, end)
+        for record in found
+    ]
+    assert len(read) == 8, "whoever else reads the topic: a whole read's search, a replay"
 
 
 @pytest.mark.parametrize("count", [3, 1000])
