@@ -124,8 +124,8 @@ async def test_only_a_newer_version_is_written(world: World) -> None:
     assert counts.by_outcome == {"applied": 2, "duplicate": 1, "stale": 1}
 
 
-async def test_versions_of_a_key_are_folded_in_one_poll(world: World) -> None:
-    """(C16) A hot key: the highest version stands, each event is counted once."""
+async def test_c16_versions_of_a_key_are_folded_in_one_poll(world: World) -> None:
+    """A hot key: the highest version stands, each event is counted once."""
     counts = Counts()
     events = [payment("hot", n, amount=str(n)) for n in range(1, 501)]
     await world.publish(*events, payment("hot", 3, amount="3"), payment("hot", 500, amount="500"))
@@ -168,8 +168,8 @@ async def test_a_delete_in_the_same_poll_leaves_the_last_content(world: World) -
     assert await world.differing_totals() == []
 
 
-async def test_aborted_transactions_leave_no_trace(world: World) -> None:
-    """(C17) and the stored offsets reach the end all the same."""
+async def test_c17_aborted_transactions_leave_no_trace(world: World) -> None:
+    """And the stored offsets reach the end all the same."""
     await world.publish(payment("t1", 1))
     await world.publish(payment("t2", 1), abort=True)
     await applied(world)

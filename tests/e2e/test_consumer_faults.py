@@ -86,8 +86,8 @@ class Faulty:
 
 
 @pytest.mark.parametrize("took_effect", [True, False])
-async def test_a_commit_whose_answer_is_lost(world: World, took_effect: bool) -> None:
-    """(C1, P2) The offsets decide; nothing is lost, nothing counted twice."""
+async def test_c1_p2_a_commit_whose_answer_is_lost(world: World, took_effect: bool) -> None:
+    """The offsets decide; nothing is lost, nothing counted twice."""
     lost = 0
 
     async def fault(connection: Connection) -> str:
@@ -117,8 +117,8 @@ async def test_a_commit_whose_answer_is_lost(world: World, took_effect: bool) ->
     assert await world.one("SELECT max(attempts) FROM sync.dead_letters") == 1
 
 
-async def test_a_table_that_refuses_all_parks_nothing(world: World) -> None:
-    """(C11, P15) A changed table stops the consumer, not the rows; mended, it goes on."""
+async def test_c11_p15_a_table_that_refuses_all_parks_nothing(world: World) -> None:
+    """A changed table stops the consumer, not the rows; mended, it goes on."""
     await world.database.execute(
         "ALTER TABLE accounting.transactions ADD CONSTRAINT narrow CHECK (amount < 0)"
     )
@@ -185,8 +185,8 @@ async def test_a_database_that_is_not_there_yet(world: World) -> None:
     assert await world.amounts() == {"t1": 10}
 
 
-async def test_a_client_that_stopped_reading_is_replaced(world: World) -> None:
-    """(C23) Assigned, records wait, and nothing comes: the group is joined anew."""
+async def test_c23_a_client_that_stopped_reading_is_replaced(world: World) -> None:
+    """Assigned, records wait, and nothing comes: the group is joined anew."""
     made: list[AIOKafkaConsumer] = []
 
     def make_consumer(**options: Any) -> AIOKafkaConsumer:

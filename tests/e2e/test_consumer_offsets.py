@@ -53,8 +53,8 @@ async def test_offsets_moved_by_another_are_read_again(world: World) -> None:
     assert counts.by_outcome == {"applied": 2, "duplicate": 1}
 
 
-async def test_a_missing_row_starts_at_the_logs_start(world: World) -> None:
-    """(C6) Never at the end: what was there before is applied."""
+async def test_c6_a_missing_row_starts_at_the_logs_start(world: World) -> None:
+    """Never at the end: what was there before is applied."""
     await world.publish(payment("t1", 1))
     await applied(world)
     await world.database.execute("DELETE FROM sync.offsets")
@@ -84,8 +84,8 @@ async def recreate(world: World, name: str) -> None:
 
 @pytest.mark.parametrize("running", [False, True])
 @pytest.mark.parametrize("more", [False, True])
-async def test_a_topic_made_anew(world: World, running: bool, more: bool) -> None:
-    """(C8) Told, and read from its start, with fewer or more records than before."""
+async def test_c8_a_topic_made_anew(world: World, running: bool, more: bool) -> None:
+    """Told, and read from its start, with fewer or more records than before."""
     counts = Counts()
     await world.publish(*(payment(f"old{i}", 1) for i in range(20)))
     await applied(world)
@@ -113,10 +113,10 @@ async def _has(world: World, count: int) -> bool:
     return len(await world.amounts()) == count
 
 
-async def test_a_log_whose_beginning_is_gone(
+async def test_c7_a_log_whose_beginning_is_gone(
     stack: Addresses, database: str, topic_prefix: str
 ) -> None:
-    """(C7) Told; what is left is applied."""
+    """Told; what is left is applied."""
     kafka = stack.kafka_bootstrap_servers
     world = await make_world(kafka, database, topic_prefix, policy="compact,delete")
     await world.publish(payment("t1", 1))

@@ -42,8 +42,10 @@ async def test_text_that_postgres_cannot_hold_is_replaced(world: World, count: i
     assert rows == {f"t{i}": ("a\ufffdb",) for i in range(count)}
 
 
-async def test_broken_records_are_parked_and_their_neighbours_applied(world: World) -> None:
-    """(C9, D2, D11) Each with its reason, in the transaction of its offset; never twice."""
+async def test_c9_d2_d11_broken_records_are_parked_and_their_neighbours_applied(
+    world: World,
+) -> None:
+    """Each with its reason, in the transaction of its offset; never twice."""
     good = payment("good", 1)
     key = encode_key("acme", "property", "bad")
     value = orjson.loads(good.value or b"")
@@ -137,8 +139,8 @@ async def test_c9_a_header_whose_name_is_no_text_holds_nobody_up(world: World, c
 
 
 @pytest.mark.parametrize("count", [3, 1000])
-async def test_a_row_that_postgres_refuses_is_isolated(world: World, count: int) -> None:
-    """(C10) Overflow, a date that is none, NaN, an id too long: parked; all others commit."""
+async def test_c10_a_row_that_postgres_refuses_is_isolated(world: World, count: int) -> None:
+    """Overflow, a date that is none, NaN, an id too long: parked; all others commit."""
     bad = {
         "overflow": {"amount": "9" * 131_073},
         "nan": {"amount": "NaN"},

@@ -161,8 +161,8 @@ async def test_a_part_by_time(world: World) -> None:
     assert set(await world.rows("accounting.transactions", "amount")) == {"t1", "t2"}
 
 
-async def test_beside_the_live_consumer(world: World) -> None:
-    """(C24) Replays while events flow: the newest state stands in the end, sums all along."""
+async def test_c24_beside_the_live_consumer(world: World) -> None:
+    """Replays while events flow: the newest state stands in the end, sums all along."""
     async with consuming(world):
         for n in range(1, 8):
             await world.publish(
