@@ -1,4 +1,4 @@
-"""Records with header names that are no UTF-8, read by the client's own fetcher, without a broker."""
+"""Records with header names that are no UTF-8, through the client's own fetcher."""
 
 from typing import Any
 
