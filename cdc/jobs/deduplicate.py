@@ -75,7 +75,8 @@ async def run(job: Job, tools: Tools) -> Result:
             if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
                 raise Unavailable("another deduplication runs on this database")
         if wish.confirm or wish.reject or wish.undo:
-            return Result({"decided": await _decide(connection, wish, job)})
+            decided = await _decide(connection, wish, job)
+            return Result({"dry_run": wish.dry_run, "decided": decided})
         document = await _search(connection, wish, job, tools)
     tools.log.info("duplicates_detected", count=document["confirmed"] + document["proposed"])
     return Result(document, "duplicates_detected")
@@ -91,7 +92,7 @@ async def _decide(connection: Connection, wish: Wish, job: Job) -> int:
     ]
     decided = 0
     try:
-        async with transaction(connection, "decide matches"):
+        async with transaction(connection, "decide matches", dry_run=wish.dry_run):
             for each in await connection.fetch(query("read_matches"), list(wish.confirm)):
                 await connection.execute(query("yield_matches"), *each)
             for state, ids, author in steps:

@@ -63,6 +63,9 @@ async def test_what_a_person_decides_stays(world: World) -> None:
     match = await world.connection.fetchrow("SELECT id, decided_by FROM budget.matches")
     assert match is not None
     assert match["decided_by"] == "anna"
+    tried = await world.run(confirm=str(match["id"]), dry_run="true")
+    assert tried == {"dry_run": True, "decided": 1}
+    assert await world.once() == {mine, theirs}
     await world.run(confirm=str(match["id"]))
     assert await world.once() == {mine}
 
