@@ -188,8 +188,8 @@ async def retry_letters(
             session(control_connect(settings)) as control,
         ):
             done = await dead_letters.retry(connection, control, selection, by=asker())
-        for name, ids in done._asdict().items():
-            total[name] += ids
+        for outcome, found in done._asdict().items():
+            total[outcome] += found
     return total
 
 

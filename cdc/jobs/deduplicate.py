@@ -1,6 +1,6 @@
 """The same purchase through two feeds: found, scored, linked; counted once by a view.
 
-Parameters: ``target``; ``dry_run`` (tell, write nothing); or, in place of looking: ``confirm`` and
+Parameters: ``target``; ``dry_run`` (tell, write nothing); and, in place of looking: ``confirm`` and
 ``reject`` (ids of ``budget.matches``, with commas), ``undo`` (a job's id: all that it confirmed is
 rejected). Rows are never changed: a match is a row of its own, and ``budget.transactions_once``
 leaves out the other one while it is confirmed.
@@ -68,7 +68,7 @@ class Found(NamedTuple):
 
 
 async def run(job: Job, tools: Tools) -> Result:
-    """Counts of confirmed and proposed pairs, with the first ones as examples."""
+    """Counts of confirmed and proposed pairs, with the first ones as examples; or of decisions."""
     wish = check(job.params)
     async with session(tools.budget(wish.target)) as connection:
         with translated("lock matches"):
