@@ -13,10 +13,12 @@ from cdc.runtime.errors import (
     Doubt,
     Fenced,
     LedgerError,
+    Policy,
     Refused,
     SettingsError,
     Unavailable,
     Unfit,
+    policy,
 )
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.postgres import Connect, Connection, PostgresTarget
@@ -27,11 +29,13 @@ from consumers.feed import Feed, Polled
 from consumers.isolate import REFUSED_ROWS_MIN, Circuit
 from consumers.metrics import NoMetrics
 from consumers.offsets import GapReason, Start
+from consumers.parked import parked_record
 from consumers.placing import Placing
 from consumers.rows import Fold, Place
 from consumers.settings import ConsumerSettings
 from consumers.state import Progress
-from tests.unit.test_apply import PLACE, TRANSACTIONS, row
+from schemas.sql import query
+from tests.unit.test_apply import PLACE, TRANSACTIONS, record, row
 
 
 class RefusingDatabase:
@@ -64,6 +68,40 @@ async def test_a_batch_that_is_tried_again_counts_its_refusals_once() -> None:
     outcome = Outcome()
     await writer.apply(batch, outcome, careful=True)
     assert len(outcome.parked) == len(fold.rows)
+
+
+class DatabaseWithoutLetters:
+    """Takes everything but dead letters."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.ended = ""
+
+    def is_closed(self) -> bool:
+        return False
+
+    async def execute(self, statement: str, *arguments: object, timeout: float = 0) -> str:
+        if statement == query("park"):
+            raise self.error
+        if statement in ("COMMIT", "ROLLBACK"):
+            self.ended = statement
+        return "UPDATE 1" if "next_offset" in statement else statement
+
+
+@pytest.mark.parametrize(
+    "error",
+    [asyncpg.ReadOnlySQLTransactionError("read-only"), asyncpg.DiskFullError("full")],
+    ids=lambda error: str(error),
+)
+async def test_c12_no_offset_moves_where_a_dead_letter_cannot_be_written(error: Exception) -> None:
+    letter = parked_record(record(1), PLACE, TRANSACTIONS, "not an event", "why")
+    batch = Batch(0, {PLACE: Move("a", 0, 1)}, parked=[letter])
+    database = DatabaseWithoutLetters(error)
+    writer = Writer(database, "group", Circuit())  # type: ignore[arg-type]
+    with pytest.raises(LedgerError) as caught:
+        await writer.apply(batch, Outcome())
+    assert database.ended == "ROLLBACK"
+    assert policy(caught.value) is Policy.RETRY
 
 
 class FeedWithoutKafka:
