@@ -49,8 +49,8 @@ LOCK = 7_204_110_012
 """Two of these jobs would close each other's issues."""
 CHECKS = {
     "orphans": ("validate_orphans",),
-    "duplicate hashes": ("validate_hashes",),
-    "missing fields": ("validate_fields",),
+    "duplicate_hashes": ("validate_hashes",),
+    "missing_fields": ("validate_fields",),
     "balances": ("learn_openings", "validate_balances"),
     "relations": ("validate_relations",),
 }
