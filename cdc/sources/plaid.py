@@ -6,6 +6,7 @@ go on from, but nothing of what has gone. An item that needs a login stops alone
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from cdc.runtime.errors import SettingsError
 from cdc.sources.plaid_api import PlaidApi
 from cdc.sources.plaid_item import RESOURCES, HistoryToCome, ItemDelta, PlaidItem
-from cdc.sources.polled import HeldRead, Load, PolledStream
+from cdc.sources.polled import HeldRead, Load, PolledStream, Room
 from cdc.sources.polled_objects import CONTEXT, NO_ID, change_of
 from cdc.sources.polled_source import PolledSource, in_runs
 from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream, Told, Window
@@ -55,6 +56,8 @@ class PlaidSource(PolledSource[dict[str, Any]]):
             name, now=now, poll_seconds=poll_seconds, reads_at_once=READS_AT_ONCE, pause=pause
         )
         self._api = api
+        self._histories = Room(READS_AT_ONCE)
+        """Bounds the updates of years that are in memory: half of one is not to be published."""
         self._items: dict[str, PlaidItem] = {}
         for login in logins:
             _check_name(login.name, self._items)
@@ -69,6 +72,7 @@ class PlaidSource(PolledSource[dict[str, Any]]):
 
     async def seek(self, stream: Stream, after: Checkpoint | None) -> Checkpoint:
         place, item = self._places[stream.name], self._items[stream.name]
+        self._histories.leave(place)
         place.due_at = 0.0
         if after is not None:
             item.stand(after.token)
@@ -86,11 +90,12 @@ class PlaidSource(PolledSource[dict[str, Any]]):
 
     async def changes(self, stream: Stream, *, wait_seconds: float) -> AsyncIterator[Item]:
         place, item = self._places[stream.name], self._items[stream.name]
+        self._histories.leave(place)  # what it told last is on its way
         if not await place.rest(wait_seconds, self._pause):
             place.let_go()
             yield place.checkpoint()
             return
-        async with place.lock:
+        async with self._room_for(place, item), place.lock:
             position, asked = place.next_round()
             delta = await item.delta(place.token)
             if place.held is not None:
@@ -104,6 +109,17 @@ class PlaidSource(PolledSource[dict[str, Any]]):
             yield changes
         item.stand(delta.token)
         yield place.stand(delta.token, position, ordinal)
+
+    @asynccontextmanager
+    async def _room_for(self, place: PolledStream, item: PlaidItem) -> AsyncIterator[None]:
+        """Room for an update that may tell of years; kept until the stream asks for the next."""
+        if item.may_tell_much(place.token):
+            await self._histories.enter(place)
+        try:
+            yield
+        except BaseException:
+            self._histories.leave(place)
+            raise
 
     def _changes_of(self, name: str, delta: ItemDelta, position: int) -> Iterator[Change]:
         item, time_ms = self._items[name], int(self._now() * 1000)

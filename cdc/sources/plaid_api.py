@@ -217,6 +217,7 @@ class PlaidApi:
                 "count": SYNC_COUNT,
                 "offset": offset,
                 "include_original_description": True,
+                "days_requested": self._days_requested,
                 **({"account_ids": list(accounts)} if accounts else {}),
             },
         }

@@ -149,6 +149,10 @@ class PlaidItem:
         self._balances = dict(token.get("balances", {}))
         self._take_context(token.get("item", {}))
 
+    def may_tell_much(self, token: Token) -> bool:
+        """Whether what is different since the token may be a history of years."""
+        return "cursor" not in token or self._history_status in (None, *HISTORY_TO_COME)
+
     def check_history(self) -> None:
         """Raises ``HistoryToCome`` while Plaid tells no more than a part of what there is."""
         if self._history_status in HISTORY_TO_COME:

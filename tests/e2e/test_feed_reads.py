@@ -1,10 +1,15 @@
 """Whole reads of feeds: nothing older wins, nothing that is there is deleted, what has gone is."""
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from cdc.runtime.http import HttpClient
+from cdc.sources.plaid import PlaidSource
+from cdc.sources.plaid_item import ItemDelta
+from cdc.sources.protocol import Change
 from cdc.wishes import Resync
 from compose.simulators.plaid_bank import PlaidSize
 from compose.simulators.ynab_household import YnabSize
@@ -121,6 +126,38 @@ async def test_whole_reads_of_many_banks_are_held_a_few_at_a_time() -> None:
         assert 1 < max(held) <= 4
         await it.settled()
         it.check()
+
+
+async def test_histories_of_years_that_come_as_changes_are_taken_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Plaid has read twelve banks for the first time: each tells two years in one update."""
+    sizes = [
+        PlaidSize(
+            name=f"Bank {number}", transactions=30, initial_seconds=100, historical_seconds=200
+        )
+        for number in range(12)
+    ]
+    most: list[int] = []
+    began: set[str] = set()
+    tell = PlaidSource._changes_of
+
+    def told(self: PlaidSource, name: str, delta: ItemDelta, position: int) -> Iterator[Change]:
+        if len(delta.changes) > 15:
+            began.add(self._items[name].context.id)
+            rows = it.followed.rows("budget.transactions").values()
+            arrived = Counter(row["budget_id"] for row in rows)
+            most.append(sum(arrived[each] < 30 for each in began))
+        return tell(self, name, delta, position)
+
+    monkeypatch.setattr(PlaidSource, "_changes_of", told)
+    monkeypatch.setattr("cdc.sources.plaid.READS_AT_ONCE", 1)
+    async with plaid_world.world(*sizes) as it:
+        await it.followed.run_until(lambda: len(it.followed.rows("budget.budgets")) == 12)
+        it.sim.clock.advance(600)
+        await it.settled()
+        it.check()
+        assert max(most) == 1
 
 
 async def test_a_bank_that_needs_a_login_in_the_middle_does_not_keep_others_from_being_read() -> (

@@ -1,5 +1,6 @@
 """Plaid items followed to their topics: pending and posted, balances kept, accounts that go."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -8,6 +9,7 @@ from cdc.runtime.errors import SettingsError
 from cdc.sources.plaid import Login, PlaidSource
 from cdc.sources.plaid_api import PlaidApi
 from cdc.wishes import Resync
+from compose.simulators.plaid import CLIENT_ID, SECRET
 from compose.simulators.plaid_bank import PlaidSize
 from compose.simulators.plaid_item import INITIAL
 from compose.simulators.plaid_rows import Entry
@@ -29,6 +31,17 @@ async def test_the_first_read_is_the_item(currency: str | None) -> None:
 async def test_two_years_are_asked_for_at_the_first_call() -> None:
     async with world() as it:
         await it.settled()
+        assert it.item.days_requested == 730
+
+
+async def test_whatever_asks_first_asks_for_two_years() -> None:
+    """What the first call asks for is for good, and a window may be that call."""
+    async with world() as it:
+        token = it.logins[0].access_token
+        now = it.followed.now
+        api = PlaidApi(CLIENT_ID, SECRET, [token], now=now, base_url=it.sim.base_url)
+        await api.transactions(token, date(2026, 10, 1), date(2026, 10, 30))
+        await api.close()
         assert it.item.days_requested == 730
 
 
