@@ -103,19 +103,6 @@ async def test_k14_order_is_kept_over_many_batches_of_a_partition(
     assert await numbers(connection, topic) == expected
 
 
-async def test_small_transactions_do_not_wait_for_the_clients_back_off(
-    topic: str, cursors: str, start: Start
-) -> None:
-    """aiokafka sleeps 20 ms between them by default; its constant is replaced by ours."""
-    publisher = await start(topics=[topic, cursors])
-    seconds = []
-    for number in range(40):
-        began = time.perf_counter()
-        await publisher.publish([event(topic, number)], [cursor(cursors, str(number))])
-        seconds.append(time.perf_counter() - began)
-    assert sorted(seconds)[5] < 0.015  # the machine may be busy, a sleep is in each
-
-
 async def test_k1_a_refused_batch_leaves_nothing_of_its_transaction(
     connection: KafkaConnection, topic_prefix: str, topic: str, cursors: str, start: Start
 ) -> None:
