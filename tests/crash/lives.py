@@ -42,6 +42,7 @@ class Lives:
         self._stopping = False
         self._cut = False
         self._life: Life | None = None
+        self._known = 0
         self._turn = asyncio.Lock()
         self.deaths = 0
         self.seconds: dict[str, float] = {}
@@ -74,7 +75,8 @@ class Lives:
         """From life to life, until one ends in peace after `stop`."""
         for _ in range(LIVES_MAX):
             async with self._turn:
-                known, born_at = len(self.points), time.monotonic()
+                known = self._known = len(self.points)
+                born_at = time.monotonic()
                 began_at = self._log.stat().st_size if self._log.exists() else 0
                 # Two soft signals are one that is not soft: the last life gets ours alone.
                 armed = not (self._soft and self._stopping)
@@ -86,7 +88,8 @@ class Lives:
                 return
             if not died_at and code == -signal.SIGKILL and (self._cut or self._soft):
                 continue
-            wanted = 0 if self._soft else -signal.SIGKILL
+            cut_short = self._soft and self._cut and code == -signal.SIGKILL  # while it drained
+            wanted = code if cut_short else 0 if self._soft else -signal.SIGKILL
             assert code == wanted, f"ended with {code} at {died_at}\n{self._way.last_words()}"
             assert len(died_at) == 1, f"a life of several deaths: {died_at}"
             self.deaths += 1
@@ -95,9 +98,10 @@ class Lives:
 
     @asynccontextmanager
     async def nobody(self) -> AsyncIterator[None]:
-        """The life that is now is cut off, and there is none in the body."""
+        """The life that is now is cut off, and there is none in the body; one that drains may."""
         self._cut = True
-        if self._life is not None:
+        drains = self._soft and len(self.points) > self._known
+        if self._life is not None and not drains:
             self._life.signal(signal.SIGKILL)
         async with self._turn:
             yield
