@@ -134,7 +134,7 @@ class Beginning:
             highest = await highest_version(self.broker, self.topics, self.book, self.source.name)
         epoch = 0 if highest is None else highest.epoch
         grows = highest is not None and Version(epoch, place.position, 0) <= highest
-        reason = "first snapshot" if lost is None and highest is None else "the position was lost"
+        reason = "first snapshot" if highest is None else "no cursor of it is known"
         reason = reason if lost is None else lost.reason
         names = set(self.stream.collections)
         if stored is not None:

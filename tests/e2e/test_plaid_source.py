@@ -188,6 +188,22 @@ async def test_several_items_side_by_side() -> None:
         it.check()
 
 
+async def test_a_bank_that_is_added_is_read_and_the_others_go_on() -> None:
+    """Its topics hold rows of the other banks: none of them is deleted or told again."""
+    async with world(SMALL, PlaidSize(name="Second Bank", transactions=40)) as it:
+        late = it.logins.pop()
+        await it.followed.restart()
+        await it.settled()
+        before = len(it.followed.heard.lines)
+        it.logins.append(late)
+        await it.followed.restart()
+        await it.settled()
+        it.check()
+        told = [keys for event, keys in it.followed.heard.lines[before:] if "read whole" in event]
+        assert {keys["collection"].split("/")[0] for keys in told} == {late.name}
+        assert {keys["reason"] for keys in told} == {"no cursor of it is known"}
+
+
 def test_names_of_items_are_told_apart() -> None:
     for names in (["a", "a"], ["a/b"], ["a:b"], [""]):
         api = PlaidApi("c", "s", [], now=lambda: 0.0, base_url="http://127.0.0.1:1")
