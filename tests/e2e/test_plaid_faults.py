@@ -64,6 +64,28 @@ async def test_a_cursor_of_another_item_is_a_gap() -> None:
         it.check([it.sim.items[token].item])
 
 
+async def test_a_large_bank_that_is_linked_anew_is_replaced_on_a_persons_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All its old rows would go at once: what was an accident, or meant, only a person knows."""
+    monkeypatch.setattr("cdc.missing.MASS_DELETE_ROWS", 5)
+    async with world() as it:
+        await it.settled()
+        old = it.followed.rows("budget.transactions").keys()
+        token = it.sim.relink_item()
+        it.logins[0] = Login(it.logins[0].name, token)
+        await it.followed.restart()
+        await it.followed.run_until(lambda: "would delete" in it.followed.line.progress.reason)
+        assert old <= it.followed.rows("budget.transactions").keys()
+        done: list[bool] = []
+        it.followed.line.resync(
+            Resync("1", deletes_allowed=True, done=lambda *_: done.append(True))
+        )
+        await it.followed.run_until(lambda: bool(done))
+        await it.settled()
+        it.check([it.sim.items[token].item])
+
+
 async def test_a_login_that_is_needed_is_shown_with_its_reason_and_ends_when_repaired() -> None:
     async with world() as it:
         edits = it.sim.item()
