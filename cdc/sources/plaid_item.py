@@ -4,7 +4,8 @@ An update is taken whole or not at all: its pages are folded in their order, and
 behind the last page is one to go on from. If the data changes in between, the loop begins again.
 
 The cursor's token: ``cursor`` (absent: nothing was ready yet), ``item`` (its row as published),
-``accounts`` and ``balances`` (digests of what was published last, by account).
+``accounts`` and ``balances`` (digests of what was published last, by account; a balance's with the
+bank's time).
 """
 
 from collections.abc import Callable
@@ -237,10 +238,15 @@ class PlaidItem:
             balance = account.get("balances")
             if not isinstance(balance, dict):
                 continue
-            balances[key] = _digest({**balance, "last_updated_datetime": None})
-            if balances[key] == known.get(key):
+            digest = _digest({**balance, "last_updated_datetime": None})
+            before, _, bank_time = known.get(key, "").partition("@")
+            if digest == before:
+                balances[key] = known[key]
                 continue
-            as_of = balance.get("last_updated_datetime") or _instant(self._now())
+            as_of = balance.get("last_updated_datetime")
+            balances[key] = f"{digest}@{as_of or bank_time}"
+            if not as_of or as_of == bank_time:  # it has changed, whatever the bank says
+                as_of = _instant(self._now())
             document = {"account_id": key, "as_of": as_of, "type": account.get("type"), **balance}
             document[CONTEXT] = self.context
             changes.append(Changed("balances", "c", f"{key}@{as_of}", document))

@@ -151,6 +151,24 @@ async def test_each_change_of_a_balance_is_a_row_of_history() -> None:
         assert history[-1]["credit_limit"] == "6000.00"
 
 
+async def test_balances_that_the_bank_gives_one_time_are_each_a_row() -> None:
+    async with world() as it:
+        edits = it.sim.item()
+        account = next(iter(it.item.accounts.values()))
+        await it.settled()
+        stamp = "2026-11-15T09:00:00Z"
+        for current in ("1.00", "2.00", "3.00"):
+            edits.set_balance(account.name, current=current, last_updated_datetime=stamp)
+            it.sim.clock.advance(600)
+            await it.settled()
+            it.sim.clock.advance(600)
+            await it.settled()
+        history = it.balances(account.account_id)
+        assert {row["current"] for row in history} >= {"1.00", "2.00", "3.00"}
+        assert len(history) == 4
+        assert sum(row["as_of"].startswith("2026-11-15T09:00:00") for row in history) == 1
+
+
 async def test_history_of_balances_outlives_a_whole_read() -> None:
     async with world() as it:
         account = next(iter(it.item.accounts.values()))
