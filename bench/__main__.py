@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import backlog, feeds, steady
 from bench.bed import Bed
-from bench.machine import described, require_durable
+from bench.machine import described, reference_ms, require_durable
 from bench.report import RESULTS, medians, show, write
 from compose.stack.errors import StackError
 from compose.stack.names import Place
@@ -89,7 +89,10 @@ async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> in
             for name, workload in chosen.items():
                 say(f"{name} (run {number + 1} of {arguments.repeat})")
                 try:
-                    runs.setdefault(name, []).append(await workload(bed))
+                    before = reference_ms()
+                    result = await workload(bed)
+                    result["reference_ms"] = {"before": before, "after": reference_ms()}
+                    runs.setdefault(name, []).append(result)
                 except StackError as error:
                     failed += 1
                     print(f"error: {name}: {error}", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ No names of hosts, no paths. PostgreSQL must be durable, or there is nothing to 
 import os
 import platform
 import subprocess
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from compose.stack.servers import Stack
 
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 PACKAGES = ("aiokafka", "asyncpg", "cramjam", "motor", "msgspec", "orjson", "pymongo")
+REFERENCE_ENTRIES, REFERENCE_ROUNDS = 50_000, 10
 _PRIVATE = ("director", "file", "listen", "port", "socket", "address", "log.dirs", "voters")
 _SETTINGS = """
 SELECT name, current_setting(name) AS value FROM pg_settings
@@ -39,6 +41,19 @@ async def require_durable(dsn: str) -> None:
             f"PostgreSQL is not durable ({', '.join(off)}), so nothing is reported",
             "take these settings out",
         )
+
+
+def reference_ms() -> float:
+    """CPU time of a fixed piece of Python, in ms: how fast the machine is at this moment.
+
+    A virtual machine shares its cores with strangers: what costs 25 ms now may cost 55 in a minute,
+    while nothing of ours runs. Figures can be compared where this one is alike.
+    """
+    table = {number: str(number) for number in range(REFERENCE_ENTRIES)}
+    began = time.process_time()
+    for _ in range(REFERENCE_ROUNDS):
+        sum(len(table[number]) for number in range(REFERENCE_ENTRIES))
+    return (time.process_time() - began) * 1000
 
 
 async def described(stack: Stack) -> dict[str, Any]:

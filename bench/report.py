@@ -84,10 +84,10 @@ def _figures(results: Result) -> Table:
 
 
 def _stages(results: Result) -> Table:
-    """CPU µs per event over the whole run (steady part), by stage."""
+    """CPU µs per event over the whole run (steady part), by stage; the machine's own speed."""
     table = Table(title="CPU µs per event (steady part)", title_justify="left")
     table.add_column("workload")
-    for name in (*STAGES, "events/s", "first row"):
+    for name in (*STAGES, "events/s", "first row", "loop ms"):
         table.add_column(name, justify="right")
     for name, result in _flat(results).items():
         if "cpu_us" not in result:
@@ -102,7 +102,11 @@ def _stages(results: Result) -> Table:
         steady_speed = result.get("steady_events_per_second")
         shown = f"{speed:,.0f}" + (f" ({steady_speed:,.0f})" if steady_speed else "")
         first = result.get("first_row_seconds")
-        table.add_row(name, *cells, shown, "" if first is None else f"{first:.2f} s")
+        began = "" if first is None else f"{first:.2f} s"
+        loop = result.get("reference_ms", {})
+        table.add_row(
+            name, *cells, shown, began, " / ".join(f"{each:.0f}" for each in loop.values())
+        )
     return table
 
 
