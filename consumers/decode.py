@@ -115,11 +115,7 @@ class Decoder:
 
     def _row(self, record: Record, place: Place) -> Row:
         """The hot path: a third of what an event costs, so it is one piece."""
-        key, value = record.key or b"", record.value or b""
-        try:
-            of = _decode_key(key)
-        except msgspec.MsgspecError as error:
-            raise Unreadable("key", str(error)) from None
+        key, value = read_key(record.key), record.value or b""
         hashed = None
         for name, header in record.headers:
             if name == SCHEMA_HEADER:
@@ -142,15 +138,16 @@ class Decoder:
         if deleted:
             after = self._before(value)
         known = after is not None
-        parts = [of.book, of.source, of.id, *(astuple(after) if known else self._unknown)]
+        parts = [*key, *(astuple(after) if known else self._unknown)]
         if known:
             for index, convert in self._converts:
                 if parts[index] is not None:
                     parts[index] = convert(parts[index])
             if self._hashed:
-                parts.append(self._hash(hashed, after, of))
-        if BACKSLASH in value or BACKSLASH in key:
+                parts.append(self._hash(hashed, after, key))
+        if BACKSLASH in value or BACKSLASH in (record.key or b""):
             parts = self._held(parts)
+            key = (parts[0], parts[1], parts[2])
             text = "\t".join(map(escaped, parts))
         else:
             try:
@@ -158,7 +155,7 @@ class Decoder:
             except TypeError:  # a null among them
                 text = "\t".join([NULL if part is None else part for part in parts])
         return Row(
-            (parts[0], parts[1], parts[2]),
+            key,
             version,
             f"{text}\t{'t' if deleted else 'f'}\t{digits}\t{source.ts_ms}"
             f"\t{place[1]}\t{record.offset}",
@@ -183,19 +180,20 @@ class Decoder:
             return None
         return event.before  # type: ignore[no-any-return]
 
-    def _hash(self, told: bytes | None, after: Any, key: _Key) -> str:
+    def _hash(self, told: bytes | None, after: Any, key: Key) -> str:
         """In hex: as the header has it, else made from the content."""
         if told is not None:
             if len(told) != HASH_DIGITS:
                 raise Unreadable("hash", f"{HASH_HEADER} is not {HASH_DIGITS} hex digits")
             return told.decode("ascii", "replace")
+        book, source, row_id = key
         entity = self._entity
         texts = (getattr(after, name) for name in entity.hash_texts)
         return transaction_hash(
-            key.book,
-            key.source,
+            book,
+            source,
             getattr(after, entity.hash_account),
-            key.id,
+            row_id,
             after.amount,
             after.currency,
             after.date,
