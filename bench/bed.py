@@ -112,9 +112,9 @@ class Field:
         await run_to_end(["migrate"], self.environment, log)
         await run_to_end(["topics"], self.environment, log)
         # No parallel workers: their CPU could not be told from that of the consumer's backends.
-        self.postgres = await asyncpg.connect(
-            self._dsn, server_settings={"max_parallel_workers_per_gather": "0"}
-        )
+        # No scans where there is an index: tables are empty when the first plan is made.
+        looking = {"max_parallel_workers_per_gather": "0", "enable_seqscan": "off"}
+        self.postgres = await asyncpg.connect(self._dsn, server_settings=looking)
         self._own_backend = self.postgres.get_server_pid()
         if accounts:
             await self.writer.write_properties(accounts)

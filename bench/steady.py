@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from bench.accounting import MIB, sampling
-from bench.bed import Bed, Field
+from bench.bed import BOOK, SOURCE, Bed, Field
 from bench.documents import Document
 from compose.stack.process import until
 
@@ -19,7 +19,7 @@ ARRIVAL_SECONDS_MAX = 60.0
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 _ROWS = """
 SELECT id, source_time, pg_xact_commit_timestamp(xmin) AS committed
-FROM accounting.transactions WHERE id = ANY($1::text[])
+FROM accounting.transactions WHERE book = $2 AND source = $3 AND id = ANY($1::text[])
 """
 
 
@@ -109,10 +109,10 @@ async def _rows(field: Field, ids: dict[str, float]) -> list[Any]:
 
     async def there() -> bool:
         field.check()
-        return len(await field.postgres.fetch(_ROWS, last)) == len(last)
+        return len(await field.postgres.fetch(_ROWS, last, BOOK, SOURCE)) == len(last)
 
     await until(there, ARRIVAL_SECONDS_MAX, "the arrival of the last rows")
-    return list(await field.postgres.fetch(_ROWS, wanted))
+    return list(await field.postgres.fetch(_ROWS, wanted, BOOK, SOURCE))
 
 
 def _rss(field: Field) -> dict[str, float]:
