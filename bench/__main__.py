@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import backlog, feeds, steady
 from bench.bed import Bed
+from bench.installed import python_version, usual_python
 from bench.machine import described, reference_ms, require_durable
 from bench.report import RESULTS, medians, show, write
 from compose.stack.errors import StackError
@@ -66,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--events", type=int, default=EVENTS, help="of a backlog")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; medians are shown")
     parser.add_argument("--profile", action="store_true", help="both processes under cProfile")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        default=usual_python(),
+        help="the interpreter that runs both processes (default: %(default)s)",
+    )
     parser.add_argument("--name", default="bench", help="of its stack")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON goes")
     return parser
@@ -76,11 +83,12 @@ async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> in
     place = Place(arguments.name)
     if place.lock("bench") is None:  # held until we end
         raise StackError(f"a benchmark runs already on stack {place.name}", "wait for its end")
-    bed = Bed(place.folder, say, arguments.profile)
+    bed = Bed(place.folder, arguments.python, say, arguments.profile)
     try:
         await bed.start()
         await require_durable(bed.stack.postgres.uri)
-        description = await described(bed.stack)
+        description = await described(bed.stack, await python_version(bed.words))
+        say(f"both processes run on CPython {description['versions']['python']}")
         say("warming the servers")
         await backlog.inserts(bed, min(WARM_EVENTS, arguments.events), ACCOUNTS)
         runs: dict[str, list[dict[str, Any]]] = {}

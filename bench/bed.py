@@ -39,16 +39,18 @@ Words = tuple[str | Path, ...]
 class Bed:
     """The three servers, durable, alone on the machine as far as we can tell."""
 
-    def __init__(self, folder: Path, report: Report, profile: bool) -> None:
+    def __init__(self, folder: Path, python: Path, report: Report, profile: bool) -> None:
         options = Options(durable=True, postgres_settings=POSTGRES_SETTINGS, oplog_mib=OPLOG_MIB)
         self.stack = Stack(folder, options, report)
         self.report = report
-        self._words: Words = ()
+        self.words: Words = ()
+        """What runs `cdc`, once started."""
+        self._python = python
         self._profile = profile
         self._fields = 0
 
     async def start(self) -> None:
-        self._words = await installed()
+        self.words = await installed(self._python)
         await self.stack.delete()  # what a killed run may have left
         await self.stack.start()
 
@@ -60,7 +62,7 @@ class Bed:
         """
         self._fields += 1
         name = f"bench{self._fields}"
-        field = Field(self.stack, name, self._words, self._profile, config)
+        field = Field(self.stack, name, self.words, self._profile, config)
         await field.prepare(accounts)
         try:
             yield field

@@ -56,11 +56,11 @@ def reference_ms() -> float:
     return (time.process_time() - began) * 1000
 
 
-async def described(stack: Stack) -> dict[str, Any]:
-    """Machine, versions and settings, ready for JSON."""
+async def described(stack: Stack, python: str) -> dict[str, Any]:
+    """Machine, versions and settings, ready for JSON. `python`: what our processes run on."""
     return {
         "machine": _machine(),
-        "versions": await _versions(stack),
+        "versions": {"python": python} | await _versions(stack),
         "settings": await _settings(stack),
         "commit": _commit(),
     }
@@ -88,7 +88,6 @@ async def _versions(stack: Stack) -> dict[str, str]:
     release = find_java().identity.partition("\n")[2]
     java = next((line for line in release.splitlines() if "JAVA_VERSION=" in line), "")
     return {
-        "python": platform.python_version(),
         "mongod": mongod,
         "kafka": KAFKA_VERSION,
         "postgres": postgres,
