@@ -62,10 +62,11 @@ class Progress:
         self.started_at = self.clock()
 
     def enter(self, state: State, reason: str = "") -> bool:
-        """Whether this is news."""
+        """Whether this is news: going between streaming and idle is none."""
         changed = (state, reason) != (self.state, self.reason)
+        usual = reason == self.reason and {state, self.state} <= {State.STREAMING, State.IDLE}
         self.state, self.reason = state, reason
-        return changed
+        return changed and not usual
 
     def note_reads(self, rows_by_collection: dict[str, int]) -> None:
         """The whole reads under way, with the documents published so far."""
