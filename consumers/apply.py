@@ -45,12 +45,12 @@ class Writer:
         self._stages: set[str] = set()
         self._statements: dict[tuple[str, bool, bool], str] = {}
 
-    async def apply(self, batch: Batch, outcome: Outcome, *, careful: bool = False) -> None:
+    async def apply(self, batch: Batch, outcome: Outcome) -> None:
         """Applies and commits, counting into ``outcome`` (true if the commit is).
 
         Raises ``Fenced`` where the offsets are not as expected. ``Refused`` means that some row
-        was refused and nothing was written: again, ``careful``, which finds those rows and parks
-        them in the same transaction.
+        was refused and nothing was written: again, with a careful batch, of which those rows are
+        found and parked in the same transaction.
         """
         outcome.parked.extend(batch.parked)
         work = [
@@ -62,7 +62,7 @@ class Writer:
         async with transaction(self._connection, "apply", turn=turn):
             await move_offsets(self._connection, self._group, batch.moves)
             for projection, fold in work:
-                refused = await self._write(projection, fold, outcome, careful=careful)
+                refused = await self._write(projection, fold, outcome, careful=batch.careful)
                 passed.append((len(fold.rows), refused))
             await park(self._connection, outcome.parked)
         for rows, codes in passed:  # not before the commit: what is tried again counts once

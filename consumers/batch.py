@@ -19,7 +19,8 @@ class Move(NamedTuple):
 class Batch:
     """Offsets and all that lies between them: committed together or not at all.
 
-    ``generation``: of the positions it was read under.
+    ``generation``: of the positions it was read under. ``careful``: its rows hold their records,
+    so that those which Postgres refuses can be told one by one and parked.
     """
 
     generation: int = 0
@@ -30,3 +31,4 @@ class Batch:
     last_written_ms: dict[Place, int] = field(default_factory=dict)
     """When the broker took the last record of each partition."""
     replaced_texts: dict[str, int] = field(default_factory=dict)
+    careful: bool = False

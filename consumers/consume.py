@@ -10,7 +10,7 @@ remembered over a session: a doubtful commit is settled by reading the rows agai
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from cdc.runtime.errors import (
     BrokenPromise,
@@ -80,6 +80,8 @@ class Consumer:
         self._failures = 0
         self._touched_at = 0.0
         self._doubtful: tuple[Batch, Outcome] | None = None
+        self._suspect: dict[Place, int] = {}
+        """Up to these offsets Postgres refused a row: read again, with care."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``; raises what the policy stops on. What is under way is finished."""
@@ -126,6 +128,7 @@ class Consumer:
     async def _place(self, connection: Connection) -> None:
         starts = await self._placing.place(connection)
         self._settle_doubt(starts)
+        self._clear({place: start.offset for place, start in starts.items()}, starts.keys())
         self._progress.settled(starts)
         if self._feed.positioned:
             self._progress.placed(starts)
@@ -142,7 +145,7 @@ class Consumer:
         return self._decode(polled, generation)
 
     def _decode(self, polled: Polled, generation: int) -> Batch:
-        batch = Batch(generation)
+        batch = Batch(generation, careful=bool(self._suspect))
         for place, (before, after) in polled.steps.items():
             batch.moves[place] = Move(self._placing.topic_ids[place.topic], before, after)
         for place, records in polled.records.items():
@@ -157,7 +160,7 @@ class Consumer:
             for record in records:
                 if record.value is None:  # a tombstone, for compaction
                     continue
-                row = decoder.row(record, place)
+                row = decoder.row(record, place, keep=batch.careful)
                 if isinstance(row, Parked):
                     batch.parked.append(row)
                 else:
@@ -190,10 +193,21 @@ class Consumer:
             return
         self._progress.enter(State.CONSUMING if batch.events else State.IDLE)
         outcome = await self._applied(writer, batch)
+        if outcome is None:
+            return
         self._failures = 0
         grown = self._events_max + self._events_max // GROWTH + 1
         self._events_max = min(grown, self._limits.poll_events_max)
         self._progress.committed(batch, outcome)
+        self._clear({place: move.next for place, move in batch.moves.items()}, self._suspect)
+
+    def _clear(self, reached: Mapping[Place, int], held: Container[Place]) -> None:
+        """What has been got past, or is somebody else's, is suspect no more."""
+        self._suspect = {
+            place: offset
+            for place, offset in self._suspect.items()
+            if place in held and reached.get(place, 0) < offset
+        }
 
     def _idle(self) -> None:
         silent = self._feed.silent_seconds(self._progress.clock())
@@ -202,17 +216,19 @@ class Consumer:
         else:
             self._progress.enter(State.IDLE)
 
-    async def _applied(self, writer: Writer, batch: Batch) -> Outcome:
-        """Once, with more care where a row is refused, again where a race was lost."""
-        careful, conflicts = False, 0
+    async def _applied(self, writer: Writer, batch: Batch) -> Outcome | None:
+        """Again where a race was lost; None: a row is refused, so it is read again with care."""
+        conflicts = 0
         while True:
             outcome = Outcome()
             try:
-                await writer.apply(batch, outcome, careful=careful)
+                await writer.apply(batch, outcome)
             except Refused as refusal:
-                if careful:
+                if batch.careful:
                     raise BrokenPromise(f"no row is to blame: {refusal.message}") from refusal
-                careful = True
+                self._suspect = {place: move.next for place, move in batch.moves.items()}
+                self._feed.lose()
+                return None
             except Conflict:
                 conflicts += 1
                 if conflicts > self._limits.conflicts_max:

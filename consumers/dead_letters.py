@@ -172,7 +172,7 @@ async def _apply_again(connection: Connection, letter: Letter) -> bool:
     projection = PROJECTIONS.get(letter.entity)
     if projection is None:  # a record of the dead letters' own topic
         return False
-    row = Decoder(entity_named(letter.entity)).row(record, place)
+    row = Decoder(entity_named(letter.entity)).row(record, place, keep=True)
     parked: list[Parked] = [row] if isinstance(row, Parked) else []
 
     async def write(rows: Sequence[Row]) -> int:

@@ -100,10 +100,10 @@ class Decoder:
         )
         self._unknown = (None,) * (len(entity.columns) + entity.hashed)
 
-    def row(self, record: Record, place: Place) -> Row | Parked:
-        """The row of a record that is not a tombstone."""
+    def row(self, record: Record, place: Place, *, keep: bool) -> Row | Parked:
+        """The row of a record that is not a tombstone; ``keep``: with the record."""
         try:
-            return self._row(record, place)
+            return self._row(record, place, keep)
         except Unreadable as fault:
             try:
                 key = read_key(record.key)
@@ -113,7 +113,7 @@ class Decoder:
                 record, place, self._entity.name, fault.reason, fault.detail, key=key
             )
 
-    def _row(self, record: Record, place: Place) -> Row:
+    def _row(self, record: Record, place: Place, keep: bool) -> Row:
         """The hot path: a third of what an event costs, so it is one piece."""
         key, value = read_key(record.key), record.value or b""
         hashed = None
@@ -162,7 +162,7 @@ class Decoder:
             known,
             source.ts_ms,
             place,
-            record,
+            record if keep else None,
         )
 
     def _held(self, parts: list[Any]) -> list[Any]:

@@ -89,7 +89,8 @@ def parked_record(
 
 
 def parked_row(row: Row, entity: str, why: Refused) -> Parked:
-    """A row that Postgres refused."""
+    """A row, kept with its record, that Postgres refused."""
+    assert row.record is not None
     return parked_record(
         row.record, row.place, entity, why.code, why.message, key=row.key, version=row.version
     )

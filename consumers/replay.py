@@ -163,7 +163,7 @@ class Replay:
     async def _write(self, connection: Connection, place: Place, waiting: Sequence[Record]) -> None:
         fold, parked = Fold(), list[Parked]()
         for record in waiting:
-            found = self._decoder.row(record, place)
+            found = self._decoder.row(record, place, keep=True)
             if isinstance(found, Parked):
                 parked.append(found)
             else:

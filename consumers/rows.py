@@ -30,7 +30,7 @@ class Row(msgspec.Struct, gc=False):
 
     Made while the event's texts are at hand: a batch of thousands does not stay in the processor's
     caches. ``known``: its content is; a delete may come without any. ``source_ms``: when it
-    happened at the source.
+    happened at the source. ``record``: None unless it was asked for; it is most of the memory.
     """
 
     key: Key
@@ -39,7 +39,7 @@ class Row(msgspec.Struct, gc=False):
     known: bool
     source_ms: int
     place: Place
-    record: Record
+    record: Record | None
 
     def texts(self) -> list[str | None]:
         """In the order of the staging table's columns; None is null."""

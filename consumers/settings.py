@@ -19,7 +19,7 @@ from schemas.topics import (
 class ConsumerLimits:
     """Sizes and times, each with its unit in its name."""
 
-    poll_events_max: int = 3_000
+    poll_events_max: int = 4_000
     fetch_bytes_max: int = 2 * 1024 * 1024
     partition_fetch_bytes_max: int = 512 * 1024
     fetch_wait_ms: int = 2_000

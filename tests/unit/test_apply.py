@@ -60,7 +60,7 @@ def record(
 
 
 def row(position: int, after: Any = AFTER, **options: Any) -> Row:
-    found = Decoder(entity(TRANSACTIONS)).row(record(position, after, **options), PLACE)
+    found = Decoder(entity(TRANSACTIONS)).row(record(position, after, **options), PLACE, keep=True)
     assert isinstance(found, Row), found
     return found
 
@@ -112,7 +112,7 @@ def test_any_text_comes_back_from_a_line_of_copy(book: str, row_id: str, text: s
     """Parsed as PostgreSQL's documentation of the format says."""
     key = orjson.dumps({"book": book, "id": row_id, "source": "s"})
     after = AFTER | {"description": text}
-    found = Decoder(entity(TRANSACTIONS)).row(record(1, after)._replace(key=key), PLACE)
+    found = Decoder(entity(TRANSACTIONS)).row(record(1, after)._replace(key=key), PLACE, keep=True)
     assert isinstance(found, Row)
     fields = found.line.split("\t")
     back = [None if field == "\\N" else unescaped(field) for field in fields]
@@ -160,7 +160,7 @@ def test_columns_are_the_rows_turned() -> None:
     ],
 )
 def test_what_is_not_an_event_is_told(broken: Read, reason: str) -> None:
-    found = Decoder(entity(TRANSACTIONS)).row(broken, PLACE)
+    found = Decoder(entity(TRANSACTIONS)).row(broken, PLACE, keep=True)
     assert isinstance(found, Parked)
     assert (found.reason, found.stage, found.topic, found.partition, found.offset) == (
         reason,
@@ -175,7 +175,9 @@ def test_what_is_not_an_event_is_told(broken: Read, reason: str) -> None:
 @pytest.mark.parametrize("name", ["schema", "transaction_hash"])
 def test_a_header_without_a_value_is_nobodys_end(name: str) -> None:
     read = record(1)
-    found = Decoder(entity(TRANSACTIONS)).row(read._replace(headers=((name, None),)), PLACE)
+    found = Decoder(entity(TRANSACTIONS)).row(
+        read._replace(headers=((name, None),)), PLACE, keep=True
+    )
     if name == "schema":
         assert isinstance(found, Parked)
         assert found.headers == '{"schema":null}'
@@ -196,7 +198,7 @@ def test_texts_come_back_from_a_line_as_they_were(description: str, row_id: str)
 @given(st.binary(max_size=60), st.binary(max_size=120), st.binary(max_size=80))
 def test_no_bytes_raise(key: bytes, value: bytes, header: bytes) -> None:
     headers = (("transaction_hash", header), ("schema", b"accounting.transactions/1"))
-    found = Decoder(entity(TRANSACTIONS)).row(Read(key, value, headers), PLACE)
+    found = Decoder(entity(TRANSACTIONS)).row(Read(key, value, headers), PLACE, keep=True)
     assert isinstance(found, Row | Parked)
     read_op(value)
     read_version(value)

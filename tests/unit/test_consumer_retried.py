@@ -61,12 +61,12 @@ async def test_a_batch_that_is_tried_again_counts_its_refusals_once() -> None:
     fold = Fold()
     for number in range(REFUSED_ROWS_MIN * 6 // 10):
         fold.add(row(1, row_id=f"t{number}"))
-    batch = Batch(0, {PLACE: Move("a", 0, 60)}, {TRANSACTIONS: fold})
+    batch = Batch(0, careful=True, moves={PLACE: Move("a", 0, 60)}, folds={TRANSACTIONS: fold})
     writer = Writer(RefusingDatabase(1), "group", Circuit())  # type: ignore[arg-type]
     with pytest.raises(Conflict):
-        await writer.apply(batch, Outcome(), careful=True)
+        await writer.apply(batch, Outcome())
     outcome = Outcome()
-    await writer.apply(batch, outcome, careful=True)
+    await writer.apply(batch, outcome)
     assert len(outcome.parked) == len(fold.rows)
 
 
