@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import backlog, feeds, steady
 from bench.bed import Bed
+from bench.figures import without_start
 from bench.installed import python_version, usual_python
 from bench.machine import described, reference_ms, require_durable
 from bench.report import RESULTS, medians, show, write
@@ -104,7 +105,7 @@ async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> in
                 except StackError as error:
                     failed += 1
                     print(f"error: {name}: {error}", file=sys.stderr, flush=True)
-        results = {name: medians(each) for name, each in runs.items() if each}
+        results = without_start({name: medians(each) for name, each in runs.items() if each})
         await require_durable(bed.stack.postgres.uri)
     finally:
         await bed.stack.delete()

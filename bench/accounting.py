@@ -14,7 +14,7 @@ _PROC = Path("/proc")
 _UTIME, _CSTIME = 11, 14
 """Among the numbers behind the program's name; between them stand stime and cutime."""
 SAMPLE_SECONDS = 0.1
-MIB = 1024 * 1024
+MB = 1_000_000
 
 Cpu = dict[str, float]
 """CPU seconds by stage."""

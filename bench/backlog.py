@@ -5,9 +5,10 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
-from bench.accounting import MIB, Samples, sampling
+from bench.accounting import MB, Samples, sampling
 from bench.bed import BOOK, POLL_SECONDS, READ_SECONDS_MAX, SOURCE, STAGES, Bed, Field
 from compose.stack.errors import StackError
 from compose.stack.process import until
@@ -17,6 +18,8 @@ WATCHED_KEYS = 50
 STEADY_FROM = 0.2
 """Steady is from this share of the rows to the last one: without start and first connections."""
 STARTS = 5
+STARTED = ("source", "consumer")
+"""The stages that start cold."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WATCH = """
 SELECT count(*) FROM accounting.transactions
@@ -81,7 +84,8 @@ async def start(bed: Bed, accounts: int) -> Result:
     """One insert waits for both processes: from their start to its commit in PostgreSQL."""
     async with bed.field(accounts) as field:
         await field.read_whole(0)
-        runs: list[tuple[float, float]] = []
+        seconds: list[float] = []
+        spent: list[dict[str, float]] = []
         for _ in range(STARTS):
             await field.stop()
             since = _now()
@@ -89,12 +93,12 @@ async def start(bed: Bed, accounts: int) -> Result:
             began = field.start()
             times = await _arrival(field, 1, since)
             cpu = field.cpu()
-            runs.append((times.last - began, cpu["source"] + cpu["consumer"]))
-        seconds = sorted(each for each, _ in runs)
+            spent.append({stage: cpu[stage] for stage in STARTED})
+            seconds.append(times.last - began)
         return {
-            "first_row_seconds": seconds[len(seconds) // 2],
-            "first_row_seconds_all": seconds,
-            "cpu_seconds": sorted(cpu for _, cpu in runs)[len(runs) // 2],
+            "first_row_seconds": median(seconds),
+            "first_row_seconds_all": sorted(seconds),
+            "cpu_seconds": {name: median(each[name] for each in spent) for name in STARTED},
         }
 
 
@@ -144,14 +148,13 @@ async def _measured(field: Field, events: int, since: datetime) -> Result:
         "first_row_seconds": times.first - began,
         "events_per_second": events / (times.last - began),
         "cpu_us": _per_event(samples, events, began, times.last),
-        "peak_rss_mib": {stage: peak / MIB for stage, peak in rss.items()},
+        "peak_rss_mb": {stage: peak / MB for stage, peak in rss.items()},
     }
     if times.last == times.steady:  # all in one transaction
         return measured
     counted = events * (1 - STEADY_FROM)
     return measured | {
         "steady_events_per_second": counted / (times.last - times.steady),
-        "steady_cpu_us": _per_event(samples, counted, times.steady, times.last),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from bench.accounting import MIB, Samples, cpu_seconds, sampling
+from bench.accounting import MB, Samples, cpu_seconds, sampling
 from bench.bed import POLL_SECONDS, READ_SECONDS_MAX, Bed, Field
 from compose.demo.daemons import run_to_end
 from compose.stack.names import REPOSITORY
@@ -118,7 +118,7 @@ async def ynab(bed: Bed) -> Result:
             result = await _first_read(field, sim, PLAN_TRANSACTIONS)
             result["delta"] = await _delta(field, sim)
             result["idle"] = await _idle(sim)
-            result["peak_rss_mib"] = _peaks(field)
+            result["peak_rss_mb"] = _peaks(field)
             return result
 
 
@@ -161,7 +161,7 @@ async def validation(bed: Bed) -> Result:
             "seconds": row["seconds"],
             "report": orjson.loads(row["result"]),
             "cpu_seconds": samples.whole(),
-            "peak_rss_mib": _peaks(field),
+            "peak_rss_mb": _peaks(field),
         }
 
 
@@ -179,7 +179,7 @@ async def _first_read(field: Field, sim: Simulator, transactions: int) -> Result
         "cpu_us": _per_row(samples, rows, began, last),
         "events_per_second": rows / (last - began),
         "simulator_cpu_seconds": sim.cpu_seconds - before,
-        "peak_rss_mib": _peaks(field),
+        "peak_rss_mb": _peaks(field),
     }
 
 
@@ -238,4 +238,4 @@ async def _idle(sim: Simulator) -> Result:
 
 
 def _peaks(field: Field) -> dict[str, float]:
-    return {stage: peak / MIB for stage, peak in field.peak_rss_bytes().items()}
+    return {stage: peak / MB for stage, peak in field.peak_rss_bytes().items()}

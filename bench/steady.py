@@ -8,7 +8,7 @@ from typing import Any
 import bson
 from bson.raw_bson import RawBSONDocument
 
-from bench.accounting import MIB, sampling
+from bench.accounting import MB, sampling
 from bench.bed import BOOK, SOURCE, Bed, Field
 from compose.stack.errors import StackError
 from compose.stack.process import until
@@ -51,7 +51,7 @@ async def rate(bed: Bed, per_second: int, seconds: float, accounts: int) -> Resu
             "write_to_commit_ms": quantiles(after_write),
             "cpu_us": {stage: cpu * 1e6 / events for stage, cpu in spent.items()},
             "cpu_ms_per_second": {stage: cpu * 1e3 / elapsed for stage, cpu in spent.items()},
-            "peak_rss_mib": _rss(field),
+            "peak_rss_mb": _rss(field),
         }
 
 
@@ -69,7 +69,7 @@ async def idle(bed: Bed, accounts: int) -> Result:
         return {
             "seconds": elapsed,
             "cpu_ms_per_second": spent | {"both": spent["source"] + spent["consumer"]},
-            "peak_rss_mib": _rss(field),
+            "peak_rss_mb": _rss(field),
         }
 
 
@@ -136,4 +136,4 @@ async def _rows(field: Field, ids: dict[str, float]) -> list[Any]:
 
 
 def _rss(field: Field) -> dict[str, float]:
-    return {stage: peak / MIB for stage, peak in field.peak_rss_bytes().items()}
+    return {stage: peak / MB for stage, peak in field.peak_rss_bytes().items()}

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from bench.accounting import Samples, cpu_seconds, family_cpu_seconds, peak_rss_bytes
-from bench.figures import FIGURES, Figure
+from bench.figures import FIGURES, Figure, without_start
 from bench.report import medians
 from bench.steady import quantiles
 
@@ -81,3 +81,15 @@ def test_verdicts(at_least: bool, values: dict[float, str]) -> None:
 
 def test_a_workload_that_was_not_run_has_no_figure() -> None:
     assert {each.value({}) for each in FIGURES} == {None}
+
+
+def test_what_the_start_costs_is_taken_from_what_an_event_costs() -> None:
+    backlog = {
+        "events": 100_000,
+        "first_row_seconds": 1.0,
+        "cpu_us": {"source": 20.0, "consumer": 9.0, "broker": 5.0},
+    }
+    start = {"cpu_seconds": {"source": 0.4, "consumer": 0.3}}
+    found = without_start({"start": start, "inserts": backlog})
+    assert found["inserts"]["started_cpu_us"] == pytest.approx({"source": 16.0, "consumer": 6.0})
+    assert without_start({"inserts": backlog}) == {"inserts": backlog}
