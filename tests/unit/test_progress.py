@@ -41,6 +41,18 @@ def test_lag_grows_while_the_source_is_stuck() -> None:
     assert progress.lag_seconds() == 60.0
 
 
+def test_going_between_streaming_and_idle_is_no_news() -> None:
+    """Else every lonely change writes two lines of log."""
+    progress = Progress("property", Clock())
+    assert progress.enter(State.STREAMING)
+    assert not progress.enter(State.IDLE)
+    assert not progress.enter(State.STREAMING)
+    assert progress.state is State.STREAMING
+    assert progress.enter(State.IDLE, "a stream does not go on")
+    assert progress.enter(State.GAP)
+    assert progress.enter(State.IDLE)
+
+
 def test_a_state_is_news_once() -> None:
     progress = Progress("property", Clock())
     assert progress.enter(State.GAP, "the position is lost")
