@@ -90,10 +90,10 @@ async def start(bed: Bed, accounts: int) -> Result:
             await field.stop()
             since = _now()
             await field.writer.insert_payments(1)
-            began = field.start()
-            times = await _arrival(field, 1, since)
-            cpu = field.cpu()
-            spent.append({stage: cpu[stage] for stage in STARTED})
+            async with sampling(field.cpu) as samples:
+                began = field.start()
+                times = await _arrival(field, 1, since)
+            spent.append(samples.between(began, times.last))
             seconds.append(times.last - began)
         return {
             "first_row_seconds": median(seconds),

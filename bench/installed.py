@@ -40,7 +40,7 @@ async def installed(interpreter: Path) -> tuple[Path | str, ...]:
     folder = REPOSITORY / ".cache" / "bench-venv"
     python = folder / "bin" / "python"
     stamp = folder / "lock.sha256"
-    wanted = hashlib.sha256(_LOCK.read_bytes() + bytes(interpreter)).hexdigest()
+    wanted = _wanted(interpreter)
     if not stamp.is_file() or stamp.read_text() != wanted:
         await _run(_UV, "venv", "--quiet", "--clear", "--python", interpreter, folder)
         exact = ("--quiet", "--require-hashes", "--compile-bytecode", "--python", python)
@@ -51,6 +51,16 @@ async def installed(interpreter: Path) -> tuple[Path | str, ...]:
     # As an installation does: a stale file would be compiled anew by every process.
     await _run(python, "-m", "compileall", "-q", *(REPOSITORY / each for each in PACKAGES))
     return (python, "-m", "cdc")
+
+
+def _wanted(interpreter: Path) -> str:
+    """What an installation for it is known by."""
+    found = shutil.which(interpreter)
+    if found is None:
+        raise StackError(f"there is no program {interpreter}", "name another with --python")
+    program = Path(found).resolve()
+    made = f"{program} {program.stat().st_mtime_ns}"
+    return hashlib.sha256(_LOCK.read_bytes() + made.encode()).hexdigest()
 
 
 async def python_version(words: tuple[Path | str, ...]) -> str:

@@ -87,7 +87,7 @@ def _stages(results: Result) -> Table:
     """CPU µs per event over the whole run (without the start); the machine's own speed."""
     table = Table(title="CPU µs per event (without the start)", title_justify="left")
     table.add_column("workload")
-    for name in (*STAGES, "events/s", "first row", "loop ms"):
+    for name in (*STAGES, "events/s (steady)", "first row", "loop ms"):
         table.add_column(name, justify="right")
     for name, result in _flat(results).items():
         if "cpu_us" not in result:

@@ -1,5 +1,6 @@
 """What one poll brought, ready to be applied in one Postgres transaction."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,8 +20,8 @@ class Move(NamedTuple):
 class Batch:
     """Offsets and all that lies between them: committed together or not at all.
 
-    ``generation``: of the positions it was read under. ``careful``: its rows hold their records,
-    so that those which Postgres refuses can be told one by one and parked.
+    ``generation``: of the positions it was read under. ``careful``: its rows hold their records
+    and are written under savepoints, so that those which Postgres refuses are found and parked.
     """
 
     generation: int = 0
@@ -30,5 +31,5 @@ class Batch:
     events: int = 0
     last_written_ms: dict[Place, int] = field(default_factory=dict)
     """When the broker took the last record of each partition."""
-    replaced_texts: dict[str, int] = field(default_factory=dict)
+    replaced_texts: Counter[str] = field(default_factory=Counter)
     careful: bool = False

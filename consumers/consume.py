@@ -6,11 +6,12 @@
 
 A session begins with a fresh connection and the offset rows read from it, and ends at the first
 error; what then happens stands in one table (``cdc/runtime/errors.py``). No position is
-remembered over a session: a doubtful commit is settled by reading the rows again.
+remembered over a session: a doubtful commit is settled by reading the rows again. What is suspect
+says only how to read, never from where.
 """
 
 import asyncio
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 
 from cdc.runtime.errors import (
     BrokenPromise,
@@ -81,7 +82,7 @@ class Consumer:
         self._touched_at = 0.0
         self._doubtful: tuple[Batch, Outcome] | None = None
         self._suspect: dict[Place, int] = {}
-        """Up to these offsets Postgres refused a row: read again, with care."""
+        """Up to these offsets Postgres refused a row: read again, by careful batches."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``; raises what the policy stops on. What is under way is finished."""
@@ -128,7 +129,9 @@ class Consumer:
     async def _place(self, connection: Connection) -> None:
         starts = await self._placing.place(connection)
         self._settle_doubt(starts)
-        self._clear({place: start.offset for place, start in starts.items()}, starts.keys())
+        trusted = {place: each.offset for place, each in starts.items() if each.gap is None}
+        self._suspect = {place: self._suspect[place] for place in self._suspect.keys() & trusted}
+        self._clear(trusted)
         self._progress.settled(starts)
         if self._feed.positioned:
             self._progress.placed(starts)
@@ -148,7 +151,8 @@ class Consumer:
         batch = Batch(generation, careful=bool(self._suspect))
         for place, (before, after) in polled.steps.items():
             batch.moves[place] = Move(self._placing.topic_ids[place.topic], before, after)
-        for place, records in polled.records.items():
+        for place in list(polled.records):
+            records = polled.records.pop(place)  # let go when its rows are made
             batch.last_written_ms[place] = records[-1].timestamp
             if place.topic == self._settings.dead_letters_topic:
                 letters = (read_letter(record, place) for record in records)
@@ -166,7 +170,7 @@ class Consumer:
                 else:
                     fold.add(row)
             if decoder.replaced_texts > replaced:
-                batch.replaced_texts[entity] = decoder.replaced_texts - replaced
+                batch.replaced_texts[entity] += decoder.replaced_texts - replaced
         batch.folds = {entity: fold for entity, fold in batch.folds.items() if fold.rows}
         batch.events = sum(len(fold.source_ms) for fold in batch.folds.values())
         return batch
@@ -199,15 +203,13 @@ class Consumer:
         grown = self._events_max + self._events_max // GROWTH + 1
         self._events_max = min(grown, self._limits.poll_events_max)
         self._progress.committed(batch, outcome)
-        self._clear({place: move.next for place, move in batch.moves.items()}, self._suspect)
+        self._clear({place: move.next for place, move in batch.moves.items()})
 
-    def _clear(self, reached: Mapping[Place, int], held: Container[Place]) -> None:
-        """What has been got past, or is somebody else's, is suspect no more."""
-        self._suspect = {
-            place: offset
-            for place, offset in self._suspect.items()
-            if place in held and reached.get(place, 0) < offset
-        }
+    def _clear(self, reached: Mapping[Place, int]) -> None:
+        """What has been got past is suspect no more."""
+        for place, offset in reached.items():
+            if offset >= self._suspect.get(place, offset + 1):
+                del self._suspect[place]
 
     def _idle(self) -> None:
         silent = self._feed.silent_seconds(self._progress.clock())
@@ -217,14 +219,14 @@ class Consumer:
             self._progress.enter(State.IDLE)
 
     async def _applied(self, writer: Writer, batch: Batch) -> Outcome | None:
-        """Again where a race was lost; None: a row is refused, so it is read again with care."""
+        """Again where a race was lost; None: a row is refused, so all is read again, careful."""
         conflicts = 0
         while True:
             outcome = Outcome()
             try:
                 await writer.apply(batch, outcome)
             except Refused as refusal:
-                if batch.careful:
+                if batch.careful or not batch.folds:
                     raise BrokenPromise(f"no row is to blame: {refusal.message}") from refusal
                 self._suspect = {place: move.next for place, move in batch.moves.items()}
                 self._feed.lose()
