@@ -236,8 +236,13 @@ async def test_without_its_cursor_a_source_reads_whole_above_what_it_published(w
 async def _delete_topic(way: System, name: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=way.servers["KAFKA_BOOTSTRAP_SERVERS"])
     await admin.start()
+
+    async def gone() -> bool:
+        return name not in await admin.list_topics()
+
     try:
         await admin.delete_topics([name])
+        await way.until(gone, f"{name} is gone")  # brokers hear of it a moment later
     finally:
         await admin.close()
 
