@@ -18,7 +18,7 @@ from schemas.envelope import Event
 
 BATCH_EVENTS = 4000
 BATCH_BYTES = 16 * 1024 * 1024
-PAGE_ROWS = 4000
+PAGE_ROWS = 2000
 IDLE_SECONDS = 1.0
 """How long one request waits at the source where nothing happens."""
 READING_SECONDS = 0.005
