@@ -88,7 +88,7 @@ async def _run(arguments: argparse.Namespace, chosen: dict[str, Workload]) -> in
     try:
         await bed.start()
         await require_durable(bed.stack.postgres.uri)
-        description = await described(bed.stack, await python_version(bed.words))
+        description = await described(bed.stack, await python_version(arguments.python))
         say(f"both processes run on CPython {description['versions']['python']}")
         say("warming the servers")
         await backlog.inserts(bed, min(WARM_EVENTS, arguments.events), ACCOUNTS)

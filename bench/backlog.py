@@ -152,13 +152,11 @@ async def _measured(field: Field, events: int, since: datetime) -> Result:
     }
     if times.last == times.steady:  # all in one transaction
         return measured
-    counted = events * (1 - STEADY_FROM)
-    return measured | {
-        "steady_events_per_second": counted / (times.last - times.steady),
-    }
+    steady = events * (1 - STEADY_FROM) / (times.last - times.steady)
+    return measured | {"steady_events_per_second": steady}
 
 
-def _per_event(samples: Samples, events: float, start: float, end: float) -> dict[str, float]:
+def _per_event(samples: Samples, events: int, start: float, end: float) -> dict[str, float]:
     """CPU microseconds of each stage, by event."""
     return {stage: cpu * 1e6 / events for stage, cpu in samples.between(start, end).items()}
 

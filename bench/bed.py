@@ -43,14 +43,13 @@ class Bed:
         options = Options(durable=True, postgres_settings=POSTGRES_SETTINGS, oplog_mib=OPLOG_MIB)
         self.stack = Stack(folder, options, report)
         self.report = report
-        self.words: Words = ()
-        """What runs `cdc`, once started."""
+        self._words: Words = ()
         self._python = python
         self._profile = profile
         self._fields = 0
 
     async def start(self) -> None:
-        self.words = await installed(self._python)
+        self._words = await installed(self._python)
         await self.stack.delete()  # what a killed run may have left
         await self.stack.start()
 
@@ -62,7 +61,7 @@ class Bed:
         """
         self._fields += 1
         name = f"bench{self._fields}"
-        field = Field(self.stack, name, self.words, self._profile, config)
+        field = Field(self.stack, name, self._words, self._profile, config)
         await field.prepare(accounts)
         try:
             yield field

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Results = dict[str, Any]
+_STARTED = "started_cpu_us"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def without_start(results: Results) -> Results:
     """
     starts = results.get("start", {}).get("cpu_seconds", {})
     return {
-        name: {**result, "started_cpu_us": _started(result, starts)}
+        name: {**result, _STARTED: _started(result, starts)}
         if starts and "events" in result and "first_row_seconds" in result
         else result
         for name, result in results.items()
@@ -55,18 +56,16 @@ def _started(result: Results, starts: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _cpu(name: str, workload: str, stage: str, goal: float, stretch: float) -> Figure:
-    return Figure(name, "µs", (workload, "cpu_us", stage), goal, stretch)
-
-
-def _started_cpu(name: str, workload: str, stage: str, goal: float, stretch: float) -> Figure:
-    return Figure(name, "µs", (workload, "started_cpu_us", stage), goal, stretch)
+def _cpu(
+    name: str, workload: str, stage: str, goal: float, stretch: float, of: str = "cpu_us"
+) -> Figure:
+    return Figure(name, "µs", (workload, of, stage), goal, stretch)
 
 
 FIGURES = (
-    _started_cpu("source: CPU per insert", "inserts", "source", 20, 13),
-    _started_cpu("consumer: CPU per insert", "inserts", "consumer", 10, 6),
-    _started_cpu("consumer: CPU per update", "updates", "consumer", 10, 6),
+    _cpu("source: CPU per insert", "inserts", "source", 20, 13, _STARTED),
+    _cpu("consumer: CPU per insert", "inserts", "consumer", 10, 6, _STARTED),
+    _cpu("consumer: CPU per update", "updates", "consumer", 10, 6, _STARTED),
     _cpu("source: CPU per insert, start included", "inserts", "source", 20, 13),
     _cpu("consumer: CPU per insert, start included", "inserts", "consumer", 10, 6),
     _cpu("consumer: CPU per update, start included", "updates", "consumer", 10, 6),

@@ -63,15 +63,15 @@ def _wanted(interpreter: Path) -> str:
     return hashlib.sha256(_LOCK.read_bytes() + made.encode()).hexdigest()
 
 
-async def python_version(words: tuple[Path | str, ...]) -> str:
-    """Of the interpreter among the words, with the compiler it was built with."""
+async def python_version(interpreter: Path) -> str:
+    """With the compiler it was built with."""
     process = await asyncio.create_subprocess_exec(
-        *(words[0], "-c", "import sys; print(sys.version.replace(chr(10), ''))"),
+        *(interpreter, "-c", "import sys; print(sys.version.replace(chr(10), ''))"),
         stdout=asyncio.subprocess.PIPE,
     )
     told, _ = await process.communicate()
     if process.returncode:
-        raise StackError(f"{words[0]} does not run", "name another with --python")
+        raise StackError(f"{interpreter} does not run", "name another with --python")
     return told.decode().strip()
 
 

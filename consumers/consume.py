@@ -130,8 +130,9 @@ class Consumer:
         starts = await self._placing.place(connection)
         self._settle_doubt(starts)
         trusted = {place: each.offset for place, each in starts.items() if each.gap is None}
-        self._suspect = {place: self._suspect[place] for place in self._suspect.keys() & trusted}
-        self._clear(trusted)
+        self._suspect = {
+            place: end for place, end in self._suspect.items() if trusted.get(place, end) < end
+        }
         self._progress.settled(starts)
         if self._feed.positioned:
             self._progress.placed(starts)
@@ -203,12 +204,8 @@ class Consumer:
         grown = self._events_max + self._events_max // GROWTH + 1
         self._events_max = min(grown, self._limits.poll_events_max)
         self._progress.committed(batch, outcome)
-        self._clear({place: move.next for place, move in batch.moves.items()})
-
-    def _clear(self, reached: Mapping[Place, int]) -> None:
-        """What has been got past is suspect no more."""
-        for place, offset in reached.items():
-            if offset >= self._suspect.get(place, offset + 1):
+        for place, move in batch.moves.items():
+            if move.next >= self._suspect.get(place, move.next + 1):
                 del self._suspect[place]
 
     def _idle(self) -> None:
