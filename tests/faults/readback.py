@@ -36,13 +36,22 @@ class Topics:
         self._bootstrap = bootstrap
         self._names = names
         self._committed: AIOKafkaConsumer | None = None
+        self._raw: AIOKafkaConsumer | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether no transaction was open, or still without its markers, at the last `catch_up`.
+
+        The broker answers a commit before it has written the markers that show its records.
+        """
+        return self.stable_ends == self.ends
 
     async def catch_up(self) -> None:
         committed = await self._opened()
         places = sorted(committed.assignment())
-        self.stable_ends = {
-            tuple(p): end for p, end in (await committed.end_offsets(places)).items()
-        }
+        self.stable_ends = await _ends(committed, places)
+        assert self._raw is not None
+        self.ends = await _ends(self._raw, places)  # later: what is shown there was not open
         async with asyncio.timeout(READ_SECONDS_MAX):
             while True:
                 behind = [
@@ -76,16 +85,6 @@ class Topics:
         await self.close()
         self.records.clear()
 
-    async def measure(self) -> None:
-        """`ends` as they are, transactions that are open or not."""
-        raw = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
-        await raw.start()
-        try:
-            places = await self._places(raw)
-            self.ends = {tuple(p): end for p, end in (await raw.end_offsets(places)).items()}
-        finally:
-            await raw.stop()
-
     async def _opened(self) -> AIOKafkaConsumer:
         if self._committed is None:
             consumer = AIOKafkaConsumer(
@@ -94,8 +93,12 @@ class Topics:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
             )
-            await consumer.start()
+            self._raw = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap, enable_auto_commit=False
+            )
+            await asyncio.gather(consumer.start(), self._raw.start())
             consumer.assign(await self._places(consumer))
+            await self._places(self._raw)
             self._committed = consumer
         return self._committed
 
@@ -119,10 +122,16 @@ class Topics:
         return None
 
     async def close(self) -> None:
-        consumer, self._committed = self._committed, None
-        if consumer is not None:
+        consumers = [self._committed, self._raw]
+        self._committed = self._raw = None
+        for consumer in filter(None, consumers):
             with contextlib.suppress(asyncio.CancelledError):  # of a task of its own
                 await consumer.stop()
+
+
+async def _ends(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> dict[Place, int]:
+    """As the consumer's isolation level shows them."""
+    return {tuple(place): end for place, end in (await consumer.end_offsets(places)).items()}
 
 
 def _record(raw: Any) -> Record:

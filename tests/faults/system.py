@@ -25,11 +25,13 @@ from tests.crash.nursery import Life, Nursery
 from tests.faults import readback
 from tests.faults.daemon import Daemon, run_to_end
 from tests.faults.readback import History, Topics
-from tests.invariants import Record, Seen, require, violations
+from tests.invariants import Place, Record, Seen, require, violations
 from tests.writers import CANARY, PAUSE_SECONDS, Writer
 
 BOOK = "acme"
 QUIET_SECONDS_MAX = 60.0
+SETTLED_SECONDS_MAX = 8.0
+"""Below the time-out of a transaction (12 s): nobody has to wait for that."""
 POLL_SECONDS = 0.03
 PARTITIONS = 3
 
@@ -164,24 +166,30 @@ class System:
             return False
         reads = cursor["reads"].values()
         done = all(read.get("done") or read.get("held_deletes") for read in reads)
-        return bool(done and cursor["position"] >= self.history.newest)
+        covered = cursor["position"] >= self.history.newest
+        return bool(done and covered and self.topics.settled)
 
     async def applied_once(self) -> bool:
         """Whether every partition has an offset row."""
         rows = await readback.offsets(self.postgres, f"{self.prefix}.target.main")
-        return all(place in rows for place in self.topics.stable_ends if self._applies(place))
+        return all(place in rows for place in self._applied(self.topics.stable_ends))
 
     async def applied(self) -> bool:
         """Whether the offset rows stand at the ends."""
         await self.topics.catch_up()
         rows = await readback.offsets(self.postgres, f"{self.prefix}.target.main")
-        ours = {
-            place: end for place, end in self.topics.stable_ends.items() if self._applies(place)
-        }
-        return all(rows.get(place) == end for place, end in ours.items())
+        ours = self._applied(self.topics.stable_ends)
+        at_the_ends = all(rows.get(place) == end for place, end in ours.items())
+        return at_the_ends and self.topics.settled
 
-    def _applies(self, place: tuple[str, int]) -> bool:
-        return place[0] != self.cursors_topic
+    def _applied(self, ends: Mapping[Place, int]) -> dict[Place, int]:
+        """Of the topics that a consumer applies."""
+        return {place: end for place, end in ends.items() if place[0] != self.cursors_topic}
+
+    async def settled(self) -> bool:
+        """Whether no transaction is open."""
+        await self.topics.catch_up()
+        return self.topics.settled
 
     async def all_published(self) -> None:
         await self.history.catch_up()
@@ -240,8 +248,8 @@ class System:
     async def seen(self) -> Seen:
         """All that there is to be seen now."""
         await self.history.catch_up()
-        cursor = await self.cursor() or {"position": -1, "reads": {}}
-        await self.topics.measure()
+        await self.until(self.settled, "nothing is open", SETTLED_SECONDS_MAX)
+        cursor = self.topics.cursor(self.cursors_topic, self.name) or {"position": -1, "reads": {}}
         offsets = await readback.offsets(self.postgres, f"{self.prefix}.target.main")
         logs = [log.read_text() for log in (self.source.log, self.consumer.log) if log.exists()]
         letter_rows = await self.postgres.fetch("SELECT * FROM sync.dead_letters")
@@ -258,8 +266,8 @@ class System:
             await readback.totals(self.postgres, BOOK, self.name),
             await readback.letters(self.postgres, BOOK, self.name),
             offsets,
-            self.topics.ends,
-            {p: end for p, end in self.topics.stable_ends.items() if self._applies(p)},
+            self._applied(self.topics.ends),
+            self._applied(self.topics.stable_ends),
             [CANARY],
             [*logs, *map(str, rows.values()), *map(str, letter_rows), *map(repr, letters)],
         )
@@ -285,7 +293,6 @@ class System:
         """Waits for quiet; then every invariant holds, and the tables equal the documents."""
         await self.quiet()
         seen = await self.seen()
-        seen.ends = {place: seen.ends[place] for place in seen.stable_ends}
         require(violations(seen), f"of {self.name}")
         compared = await compare(self.mongo, self.postgres, BOOK, self.name)
         # A document that no longer maps keeps its row, and the row its part in the sums.
