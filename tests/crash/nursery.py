@@ -15,7 +15,7 @@ from pathlib import Path
 
 from compose.stack.names import REPOSITORY
 
-END_SECONDS_MAX = 5.0
+END_SECONDS_MAX = 30.0
 _INHERITED = ("PATH", "HOME", "LANG", "PYTHONPYCACHEPREFIX")
 
 

@@ -10,7 +10,7 @@ from tests.crash.nursery import Nursery
 from tests.crash.story import consumer_story, source_story
 from tests.faults.system import System
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1200)
 
 
 async def test_o2_source_killed_at_every_point_loses_and_doubles_nothing(

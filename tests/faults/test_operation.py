@@ -2,14 +2,15 @@
 
 import asyncio
 import signal
-import time
 
 import pytest
 
 from tests.crash.nursery import Nursery
 from tests.faults.system import SETTLED_SECONDS_MAX, System, quick
 
-DRAIN_SECONDS_MAX = 8.0
+DRAIN_SECONDS_MAX = 20.0
+"""Above the 15 s after which what has not drained by itself is cut short, and that is no exit 0."""
+DEATH_SECONDS_MAX = 60.0
 ROUNDS = 5
 
 
@@ -27,13 +28,11 @@ async def test_o1_a_soft_stop_at_any_moment_drains_and_leaves_nothing_open(
                 await way.heard('"started"', number + 1, log)
             wanted = writer.written + 3 * number * number
             await way.until(lambda n=wanted: _reached(writer.written, n), "the writer goes on")
-            began = time.monotonic()
             for life in (source, consumer):
                 life.signal(signal.SIGTERM)
             async with asyncio.timeout(DRAIN_SECONDS_MAX):
                 assert await source.ended == 0, way.last_words()
                 assert await consumer.ended == 0, way.last_words()
-            assert time.monotonic() - began < DRAIN_SECONDS_MAX
             await way.until(way.settled, "nothing is open", SETTLED_SECONDS_MAX)
     way.source.start()
     way.consumer.start()
@@ -69,7 +68,7 @@ async def test_o4_the_death_of_any_part_ends_the_process_and_says_why(
         way.source.start()
         await way.all_published()
     life = await quick(way, nursery, verb, ONLY=point, RAISES="yes")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEATH_SECONDS_MAX):
         assert await life.ended == 1, way.last_words()
     log = way.source.log if verb == "run" else way.consumer.log
     assert way.told("task died", log) == 1
