@@ -152,10 +152,13 @@ class History:
 
     async def open(self) -> None:
         now: Timestamp = (await self._admin.command("ping"))["operationTime"]
+        await self._watch(start_at_operation_time=now)
+
+    async def _watch(self, **start: Any) -> None:
         self._stream = await self._database.watch(
             [{"$project": {"operationType": 1, "clusterTime": 1, "ns": 1, "documentKey": 1}}],
-            start_at_operation_time=now,
             max_await_time_ms=100,
+            **start,
         )
 
     async def reopen(self) -> None:
@@ -177,8 +180,8 @@ class History:
                 if event is None:
                     continue
                 if event["operationType"] == "invalidate":  # the database was dropped
-                    await self.reopen()
-                    marker = await self._database[MARKERS].insert_one({})
+                    await self.close()
+                    await self._watch(start_after=event["_id"])
                 elif event["ns"].get("coll") != MARKERS:
                     self._note(event)
                 elif event.get("documentKey", {}).get("_id") == marker.inserted_id:
