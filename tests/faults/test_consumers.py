@@ -142,6 +142,8 @@ async def test_c20_a_table_that_is_locked_for_long_keeps_memory_and_membership(
     assert await consumer.ended == 0
 
 
+PATIENT = """ALTER DATABASE "{database}" SET deadlock_timeout = '3s'"""
+"""The server looks for a circle once a wait, after that time: until then it must be closed."""
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND $1 = ANY (pg_blocking_pids(pid))
@@ -152,6 +154,7 @@ CHANGED = "SELECT count(*) FROM accounting.transactions WHERE reference = 'chang
 
 async def test_p1_the_loser_of_a_deadlock_does_it_all_again(way: System) -> None:
     """Somebody else writes the same rows in another order: no row is lost, none is parked."""
+    await way.postgres.execute(PATIENT.format(database=way.database.rpartition("/")[2]))
     await way.mongo.payments.insert_many([payment() for _ in range(PARTITIONS + 1)])
     await way.running()
     first, last = await _of_one_partition(way)

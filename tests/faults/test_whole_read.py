@@ -17,7 +17,9 @@ from tests.faults.system import System, quick
 from tests.faults.test_source_position import payment, put_cursor, sealed
 
 LIVE = "SELECT count(*) FROM accounting.transactions_live"
-IDLE_SECONDS_MAX = 20.0
+ROWS_OF_A_COMMIT_MAX = 2 * 7
+"""A page is of 7 rows there (`tests/crash/launch.py`), and two may have been read ahead."""
+WINDOW_SECONDS = 1
 
 
 @pytest.mark.parametrize("how", ["steps down", "killed"])
@@ -91,7 +93,7 @@ async def test_s13_killed_at_every_page_it_goes_on_at_the_next(
         life.signal(signal.SIGKILL)
         await life.ended
         deaths += 1
-    assert deaths >= len(documents) // 7
+    assert deaths >= len(documents) // ROWS_OF_A_COMMIT_MAX
     await quick(way, nursery)
     await way.require_right()
     assert len(way.topics.of(way.entity_topics[2])) == len(documents)
@@ -106,7 +108,7 @@ async def test_s14_a_snapshot_longer_than_the_servers_window_goes_on(
     own_way: System, mongod: MongoServer, nursery: Nursery
 ) -> None:
     """Each page is a snapshot of its own: none is too old, and none is read twice."""
-    window = {"setParameter": 1, "minSnapshotHistoryWindowInSeconds": 1}
+    window = {"setParameter": 1, "minSnapshotHistoryWindowInSeconds": WINDOW_SECONDS}
     await own_way.client.admin.command(window)
     documents = [payment() for _ in range(140)]
     await own_way.mongo.payments.insert_many(documents)
@@ -118,7 +120,7 @@ async def test_s14_a_snapshot_longer_than_the_servers_window_goes_on(
         began = time.monotonic()
         life = await quick(own_way, nursery)
         await own_way.until(own_way.published, "the snapshot is published")
-        assert time.monotonic() - began > 3
+        assert time.monotonic() - began > WINDOW_SECONDS
         life.signal(signal.SIGTERM)
         assert await life.ended == 0
     own_way.configure()
@@ -141,13 +143,13 @@ async def test_an_idle_server_is_read_whole_without_waiting_for_its_clock(
         cursor = await own_way.cursor()
         return cursor is not None and all(read.get("done") for read in cursor["reads"].values())
 
-    await own_way.until(done, "the snapshot is done", IDLE_SECONDS_MAX)
+    await own_way.until(done, "the snapshot is done")
     last = payment()
     await own_way.mongo.payments.insert_one(last)
     await own_way.all_published()
     await own_way.ask("resync", collection="payments")  # from the time of that event on
-    await own_way.until(own_way.answered, "it is read whole again", IDLE_SECONDS_MAX)
-    await own_way.topics.catch_up()
+    await own_way.until(own_way.answered, "it is read whole again")
+    await own_way.until(own_way.settled, "its records are shown")  # a moment after the answer
     assert len(own_way.topics.of(own_way.entity_topics[2])) == 30 + 1 + 31
 
 
@@ -255,7 +257,7 @@ async def test_where_an_id_that_was_met_cannot_be_told_nothing_is_deleted(way: S
     await way.mongo.payments.update_one({"_id": documents[1]["_id"]}, {"$unset": {"number": 1}})
     way.source.start()
     await way.heard("whole read is done", 2)
-    assert way.told("deletes are left out") == 1
+    assert way.told("deletes are left out") >= 1
     await way.quiet()
     assert await _count(way, 3)
     await way.mongo.payments.update_one({"_id": documents[1]["_id"]}, {"$set": {"number": "n1"}})
