@@ -215,7 +215,7 @@ async def test_a_keeper_that_is_cancelled_while_it_closes_keeps_no_connection() 
     await asyncio.sleep(0)
     for connection in (keeper._target, keeper._control):
         keeping.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await connection.begun.wait()
     keeping.cancel()
     await asyncio.wait({keeping})

@@ -23,7 +23,7 @@ from tests.unit.test_consumer_retried import ClosedDatabase, FeedWithoutKafka, c
 
 AT = Place(entity_topic_name("p", TRANSACTIONS), 0)
 IDS = ("t0", "t1", "bad", "t3", "t4", "t5", "t6", "t7")
-SECONDS_MAX = 10.0
+SECONDS_MAX = 30.0
 
 
 class PickyDatabase(ClosedDatabase):

@@ -76,7 +76,7 @@ async def test_a_request_is_begun_once_until_its_end_is_stored() -> None:
     async def look() -> None:
         database.looked.clear()
         control.wanted.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await database.looked.wait()
 
     tie = ControlTie(
@@ -94,7 +94,7 @@ async def test_a_request_is_begun_once_until_its_end_is_stored() -> None:
     assert again == [], "begun again while it runs"
     database.away = True
     done()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not database.ended:  # noqa: ASYNC110 - a turn of the loop, not a wait
             await asyncio.sleep(0)
     stop.set()

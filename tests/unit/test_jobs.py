@@ -91,7 +91,7 @@ async def test_a_runner_that_is_cancelled_while_a_job_ends_keeps_no_connection()
     await asyncio.sleep(0)
     runner._running[1] = _Running(Job(1, "sync", {}, 1, 1, None, None), task, 0.0)
     running = asyncio.create_task(runner.run(asyncio.Event()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await ending.wait()
         assert not database.closed
         running.cancel()

@@ -136,7 +136,7 @@ class World:
         return asyncio.create_task(self.runner.run(self.stop))
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - a turn of the loop, not a wait
                 await asyncio.sleep(0)
 
