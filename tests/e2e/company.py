@@ -54,7 +54,8 @@ class Running:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line[:1] == "{"]
+        whole = self.log.read_text().rpartition("\n")[0]  # the last may be half written
+        return [json.loads(line) for line in whole.splitlines() if line[:1] == "{"]
 
     async def get(self, path: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -86,6 +87,18 @@ class Running:
 
         await self.until(found, event)
         return next(line for line in self.lines if line["event"] == event)
+
+    async def read_whole(self) -> None:
+        """Waits for the end of a source's first read: what is written from now on is a change."""
+        await self.logged("whole read is done")
+
+    async def counts(self, series: str, value: float) -> None:
+        """Waits for that value of a metric: others may see a row before it is counted."""
+
+        async def counted() -> bool:
+            return (await self.series()).get(series) == value
+
+        await self.until(counted, f"{series} of {value:g}")
 
     async def series(self) -> dict[str, float]:
         """Its metrics as `name{labels}` → value."""

@@ -210,12 +210,23 @@ async def test_interleaved_sessions_agree(
             step = next(steps[who], None)
             if step is not None:
                 under_way[who] = asyncio.create_task(both[who].execute(step))
-                await asyncio.wait({under_way[who]}, timeout=0.05)  # type: ignore[type-var]
+                await _done_or_blocked(under_way[who], both[who], watcher)
             await right(watcher)
         for who in (0, 1):
             await _finish(both[who], steps[who], under_way[who])
         await right(watcher)
         assert await account(watcher) == ENDS, first
+
+
+async def _done_or_blocked(
+    task: "asyncio.Task[Any] | None", session: Connection, watcher: Connection
+) -> None:
+    """Until the step has ended or waits for a lock: one that is only slow is neither."""
+
+    async def reached() -> bool:
+        return task is None or task.done() or await _waits(watcher, session)
+
+    await until(reached)
 
 
 async def _finish(
@@ -262,11 +273,13 @@ async def test_a_frozen_writer_blocks_only_its_accounts(sessions: list[Connectio
     await add(one, "1", "5", property_id="p1")
     await add(two, "2", "5", property_id="p2")  # or its lock would time out
     blocked = asyncio.create_task(add(two, "3", "5", property_id="p1"))
-    await until(lambda: _waits(sessions[2]))
+    await until(lambda: _waits(sessions[2], two))
     await one.execute("COMMIT")
     await blocked
     await right(two)
 
 
-async def _waits(session: Connection) -> bool:
-    return bool(await session.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+async def _waits(watcher: Connection, session: Connection) -> bool:
+    """Whether somebody keeps that session from a lock."""
+    blocking = "SELECT cardinality(pg_blocking_pids($1)) > 0"
+    return bool(await watcher.fetchval(blocking, session.get_server_pid()))
