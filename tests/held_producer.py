@@ -15,6 +15,9 @@ from cdc.publisher import Publisher
 from cdc.runtime.kafka import KafkaConnection
 from tests.kafka_topics import cursor, event
 
+OPEN_MS = 60_000
+"""So long what it leaves behind stays open, unless somebody ends it."""
+
 
 class Held:
     """A producer that waits before its commit, or before a batch to one topic, until told."""
@@ -50,6 +53,8 @@ async def main(servers: str, transactional_id: str, topic: str, cursors: str) ->
     publisher = Publisher(
         KafkaConnection(bootstrap_servers=servers),
         transactional_id=transactional_id,
+        transaction_timeout_ms=OPEN_MS,
+        publish_seconds_max=OPEN_MS / 1000,
         make_producer=held.producer,
     )
     await publisher.start()

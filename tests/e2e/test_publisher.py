@@ -7,7 +7,6 @@ import asyncio
 import random
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -68,6 +67,14 @@ def _client_tasks() -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() if "aiokafka" in repr(task.get_coro())]
 
 
+async def aborted(connection: KafkaConnection, topic: str) -> None:
+    """Until no transaction is open, long before its time-out (12 s): somebody ended it.
+
+    The broker answers before it has written the markers.
+    """
+    await until(lambda: stable_to_the_end(connection, topic), 8, "the end of the transaction")
+
+
 async def test_events_and_their_cursor_are_there_when_publish_returns(
     connection: KafkaConnection, topic: str, cursors: str, start: Start
 ) -> None:
@@ -113,7 +120,7 @@ async def test_k1_a_refused_batch_leaves_nothing_of_its_transaction(
     with pytest.raises(RecordsRefused, match="MessageSizeTooLarge") as refused:
         await publisher.publish([event(topic, 1), huge, event(narrow, 2)], [cursor(cursors, "2")])
     assert [(each.topic, each.partition) for each in refused.value.refusals] == [(narrow, 0)]
-    assert await stable_to_the_end(connection, topic)  # aborted, so nobody waits for a time-out
+    await aborted(connection, topic)
     assert await numbers(connection, topic) == []
     assert await read_cursors(connection, cursors, 0) == {}
 
@@ -265,10 +272,8 @@ async def test_k7_what_a_killed_daemon_left_open_is_gone_with_the_next_start(
     crashing.send_signal(signal.SIGKILL)
     await crashing.wait()
     assert not await stable_to_the_end(connection, topic)
-    began = time.monotonic()
-    publisher = await start("source")
+    publisher = await start("source")  # what was open would stay so for a minute
     assert await read_cursors(connection, cursors, 0) == {}
-    assert time.monotonic() - began < 9  # not the 12 s of the transaction's time-out
     await publisher.publish([event(topic, 1)], [cursor(cursors, "1")])
     assert await numbers(connection, topic) == [1]
 
@@ -286,7 +291,7 @@ async def test_k8_a_publish_cancelled_before_its_commit_is_aborted_at_once(
     with pytest.raises(asyncio.CancelledError):
         await publishing
     await publisher.close()
-    assert await stable_to_the_end(connection, topic)
+    await aborted(connection, topic)
     assert await numbers(connection, topic) == []
 
 
@@ -298,24 +303,23 @@ async def test_k13_cancelled_at_any_moment_events_and_cursor_agree(
     async def told() -> int:
         return int((await read_cursors(connection, cursors, 0)).get(b"cursor") or 0)
 
-    async def go_on(cancelled_after: float | None) -> float:
-        """Publishes what comes next; the seconds that it took."""
-        publisher, number = await start(), await told() + 1
-        events = [event(topic, number), event(topic, number, partition=1)]
-        began = time.perf_counter()
-        publishing = asyncio.create_task(publisher.publish(events, [cursor(cursors, str(number))]))
+    async def go_on(cancelled_after: float) -> int:
+        """Publishes what comes next; the last that had been published before."""
+        publisher, last = await start(), await told()
+        events = [event(topic, last + 1), event(topic, last + 1, partition=1)]
+        text = str(last + 1)
+        publishing = asyncio.create_task(publisher.publish(events, [cursor(cursors, text)]))
         await asyncio.wait({publishing}, timeout=cancelled_after)
-        seconds = time.perf_counter() - began
         publishing.cancel()
         await asyncio.wait({publishing})
         await publisher.close()
-        return seconds
+        return last
 
-    chance = random.Random(13)
-    whole = min([await go_on(None) for _ in range(3)])
-    for _ in range(30):
-        await go_on(chance.uniform(0, 2 * whole))
-    assert 3 < (published := await told()) < 33  # both ends were met
+    chance, seconds, last = random.Random(13), 0.02, 0
+    for _ in range(30):  # about half of them in time, however slow the machine is just now
+        before, last = last, await go_on(chance.uniform(0, 2 * seconds))
+        seconds *= 0.8 if last > before else 1.25
+    assert 0 < (published := await told()) < 30  # both ends were met
     assert await numbers(connection, topic) == [*range(1, published + 1)] * 2
 
 

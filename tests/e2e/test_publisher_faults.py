@@ -8,6 +8,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ from aiokafka.protocol.admin import DeleteTopicsRequest
 from cdc.kafka.cursor_reader import read_cursors
 from cdc.publisher import Publisher
 from cdc.runtime.errors import Doubt, Unavailable, Unfit
-from cdc.runtime.kafka import KafkaConnection, kafka_client
+from cdc.runtime.kafka import KafkaConnection, kafka_client, topic_ids
 from cdc.runtime.kafka_abandon import abandon
 from compose.stack.kafka import KafkaServer
 from compose.stack.ports import LOOPBACK, free_port
+from compose.stack.process import until
 from schemas.envelope import Event
 from tests.fault_proxy import Fault, FaultProxy, kafka_frames, kafka_request
 from tests.kafka_topics import event, make_topic, numbers, stable_to_the_end
 
 PRODUCE, ADD_PARTITIONS, END_TXN = 0, 24, 26
 REQUEST_TIMEOUT_MS = 1_000
+PATIENT_MS = 30_000
 
 Start = Callable[..., Awaitable[Publisher]]
 
@@ -95,9 +98,8 @@ async def start(
     made: list[Publisher] = []
 
     async def started(**options: Any) -> Publisher:
-        publisher = Publisher(
-            broker.proxied, transactional_id=topic_prefix, topics=[topic, cursors], **options
-        )
+        options = {"connection": broker.proxied, "topics": [topic, cursors], **options}
+        publisher = Publisher(transactional_id=topic_prefix, **options)
         made.append(publisher)
         await publisher.start()
         return publisher
@@ -151,7 +153,8 @@ async def test_k3_a_late_end_of_an_older_transaction_does_not_touch_the_next(
     late = proxy.hold(kafka_request(END_TXN))
     with pytest.raises(Doubt):
         await publisher.publish(*batch(topic, cursors, 2))
-    fresh = await start()
+    patient = replace(broker.proxied, request_timeout_ms=PATIENT_MS)
+    fresh = await start(connection=patient, publish_seconds_max=PATIENT_MS / 1000)
     assert await position(broker, cursors) == 1
     sent = proxy.hold(kafka_request(END_TXN))
     publishing = asyncio.create_task(fresh.publish(*batch(topic, cursors, 3)))
@@ -169,11 +172,11 @@ async def test_k3_a_late_end_of_an_older_transaction_does_not_touch_the_next(
 async def test_k9_without_a_broker_publishing_ends_and_goes_on_when_it_is_back(
     broker: Broker, proxy: FaultProxy, topic: str, cursors: str, start: Start, gone: str
 ) -> None:
-    publisher = await start()
+    publisher = await start(publish_seconds_max=2 * PATIENT_MS / 1000)
     await publisher.publish(*batch(topic, cursors, 1))
     await _take_away(broker, proxy, gone)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENT_MS / 1000):  # by its requests' own limit
             with pytest.raises(Doubt):
                 await publisher.publish(*batch(topic, cursors, 2))
             with pytest.raises(Unavailable):
@@ -214,7 +217,7 @@ async def test_k10_a_commit_that_was_cut_off_may_still_happen(
     broker: Broker, proxy: FaultProxy, topic: str, cursors: str, start: Start
 ) -> None:
     """The request stands in a frozen broker's queue: the cursor tells, not our memory."""
-    publisher = await start(publish_seconds_max=0.7)
+    publisher = await start()
     await publisher.publish(*batch(topic, cursors, 1))
     late = proxy.hold(kafka_request(END_TXN))
     with pytest.raises(Doubt):
@@ -234,6 +237,11 @@ async def test_k12_a_topic_deleted_while_publishing_is_told_within_the_deadline(
     await publisher.publish(*batch(topic, cursors, 1))
     async with kafka_client(broker.direct, "delete topic") as client:
         await client.send(client.get_random_node(), DeleteTopicsRequest([topic], 5000))
+
+    async def gone() -> bool:
+        return await topic_ids(broker.direct, [topic]) == {}
+
+    await until(gone, PATIENT_MS / 1000, "the broker's own knowledge of it")
     with pytest.raises((Unfit, Doubt)):
         await publisher.publish(*batch(topic, cursors, 2))
     assert await position(broker, cursors) == 1

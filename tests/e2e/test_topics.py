@@ -147,6 +147,11 @@ async def test_a_topic_made_anew_has_another_id(
     assert first.keys() == {name}
     async with kafka_client(connection, "delete") as client:
         await client.send(client.get_random_node(), DeleteTopicsRequest([name], 5000))
+
+    async def gone() -> bool:
+        return await topic_ids(connection, [name]) == {}
+
+    await until(gone, 10, "the broker's own knowledge of it")
     await make_topic(connection, name)
     second = await topic_ids(connection, [name])
     assert second.keys() == {name}
