@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 from cdc.integration import IntegrationErrors
-from cdc.jobs import model
+from cdc.jobs import backfill, model
 from cdc.jobs.runner import JobRunner
 from cdc.jobs.tools import Tools
 from cdc.operation.asked import WINDOW, Done, Taken
@@ -195,18 +196,30 @@ async def until(wanted: Callable[[], Awaitable[Any]]) -> Any:
             await asyncio.sleep(0.01)
 
 
+class Today:
+    """In place of `datetime`, and noon: no midnight comes between two jobs of a test."""
+
+    def __init__(self) -> None:
+        self.moment = datetime.now(UTC).replace(hour=12)
+
+    def now(self, zone: Any) -> datetime:
+        return self.moment.astimezone(zone)
+
+
 @asynccontextmanager
 async def world(dsn: str, *sizes: PlaidSize) -> AsyncIterator[World]:
+    today = Today()
     target = PostgresTarget(dsn=dsn)
     connection = await target.connect()
-    sim = PlaidSimulator(sizes, clock=Clock(datetime.now(UTC)), switches=Switches(limits="sandbox"))
+    sim = PlaidSimulator(sizes, clock=Clock(today.moment), switches=Switches(limits="sandbox"))
     try:
         await migrate(connection)
         async with sim:
             found = World(Bank(sim), target.connect, connection)
             await found.begin()
             try:
-                yield found
+                with patch.object(backfill, "datetime", today):
+                    yield found
             finally:
                 await found.bank.followed.source.close()
     finally:

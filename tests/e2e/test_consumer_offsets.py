@@ -29,6 +29,7 @@ from tests.consumer_world import (
     until,
     version,
 )
+from tests.kafka_topics import stable_to_the_end
 
 
 @pytest.fixture
@@ -174,6 +175,7 @@ async def test_deletes_that_compaction_forgot_are_found(world: World) -> None:
     assert "lost" in await world.amounts()
     await world.database.execute("UPDATE sync.offsets SET updated_at = now() - interval '8 days'")
     await world.publish(*(payment(f"new{i}", 1) for i in range(10)))
+    await until(lambda: _shown(world))
     counts = Counts()
     async with consuming(world, metrics=counts):
         await until(lambda: _open_gaps(world))
@@ -195,6 +197,12 @@ SELECT book, source, $2, property_id, type, amount, currency, settled,
     version, topic, partition, "offset" + $3
 FROM accounting.transactions WHERE id = $1
 """
+
+
+async def _shown(world: World) -> bool:
+    """Whether all can be read: a commit is answered before the broker has written its markers."""
+    kafka, topic = world.settings.kafka, world.topic(TRANSACTIONS)
+    return all([await stable_to_the_end(kafka, topic, each) for each in range(PARTITIONS)])
 
 
 async def _open_gaps(world: World) -> bool:
