@@ -91,6 +91,18 @@ def compare(projection: Projection, *, known: bool) -> str:
     )
 
 
+def rows_of(projection: Projection) -> str:
+    """The rows of an id ($1), of one source ($2) or of all."""
+    return "\n".join(
+        (
+            "SELECT *",
+            f"FROM {projection.table}",
+            "WHERE id = $1 AND ($2::text IS NULL OR source = $2)",
+            "ORDER BY book, source",
+        )
+    )
+
+
 def mark_missing(projection: Projection) -> str:
     """Marks rows of a partition ($1, $2) that came from below an offset ($3) and live no more."""
     return "\n".join(

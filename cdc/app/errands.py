@@ -22,7 +22,9 @@ from cdc.runtime.settings_reader import did_you_mean
 from cdc.settings import Settings, TargetSettings
 from consumers import dead_letters
 from consumers import migrate as migrations
+from consumers import trace as tracing
 from consumers.dead_letters import Selection
+from consumers.projections import PROJECTIONS
 from consumers.replay import Bound, Replay, Replayed
 from schemas.entities import ENTITIES
 from schemas.topics import entity_topic_name
@@ -139,7 +141,7 @@ async def replay(
     """Into every target that takes the topic, or into the one that is named."""
     connection = kafka_connection(settings)
     total = Replayed()
-    for name, each in _takers(settings, topic, target).items():
+    for name, each in _takers(settings, _entity_of(settings, topic), target).items():
         one = Replay(consumer_settings(settings, name, each, connection), topic, dry_run=dry_run)
         result = await one.run(partition, start, stop)
         for field, value in result.document().items():
@@ -147,16 +149,45 @@ async def replay(
     return total
 
 
-def _takers(settings: Settings, topic: str, target: str | None) -> dict[str, TargetSettings]:
+def _entity_of(settings: Settings, topic: str) -> str:
     prefix = settings.kafka.topic_prefix
     names = {entity_topic_name(prefix, entity): entity for entity in ENTITIES}
     if topic not in names:
         raise SettingsError(f"no entity topic {topic}", hint=did_you_mean(topic, names))
+    return names[topic]
+
+
+def _takers(settings: Settings, entity: str, target: str | None) -> dict[str, TargetSettings]:
     named = chosen(settings.targets, [target] if target else [], "target")
-    domain = ENTITIES[names[topic]].domain
+    domain = ENTITIES[entity].domain
     found = {name: each for name, each in named.items() if domain in each.domains}
     if not found:
-        raise SettingsError(f"no target takes {topic}", hint="see [targets.NAME] domains")
+        raise SettingsError(f"no target takes {entity}", hint="see [targets.NAME] domains")
+    return found
+
+
+async def trace(
+    settings: Settings, entity: str, row_id: str, *, source: str | None, target: str | None
+) -> list[dict[str, Any]]:
+    """The rows of that id in every target, or in the one that is named, each with its event.
+
+    Raises ``SettingsError`` where there is none.
+    """
+    if entity not in PROJECTIONS:
+        raise SettingsError(f"no table {entity}", hint=did_you_mean(entity, PROJECTIONS))
+    connection = kafka_connection(settings)
+    found = [
+        traced.document()
+        for name, each in _takers(settings, entity, target).items()
+        for traced in await tracing.trace(
+            consumer_settings(settings, name, each, connection), entity, row_id, source
+        )
+    ]
+    if not found:
+        of = f" of source {source}" if source else ""
+        raise SettingsError(
+            f"no row {row_id}{of} in {entity}", hint="ids are text, as in its table"
+        )
     return found
 
 

@@ -9,6 +9,7 @@ from cdc.cli.daemons import consume, run
 from cdc.cli.jobs import jobs
 from cdc.cli.letters import dead_letters
 from cdc.cli.repairs import replay, resync
+from cdc.cli.trace import trace
 from cdc.cli.upkeep import check, migrate, status, topics
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ def root(
     """Only what comes before a command."""
 
 
-for command in (run, consume, migrate, topics, check, status, resync, replay):
+for command in (run, consume, migrate, topics, check, status, resync, replay, trace):
     app.command()(command)
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(jobs, name="jobs")

@@ -32,6 +32,7 @@ COMMANDS = (
     ["status"],
     ["resync", "property"],
     ["replay", "ledger.accounting.transactions", "--from", "0"],
+    ["trace", "accounting.transactions", "1"],
     ["dead-letters", "list"],
     ["dead-letters", "show", "1"],
     ["dead-letters", "retry", "1"],
