@@ -14,16 +14,16 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from bson import Timestamp
 from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
 from cdc.runtime.errors import Gap, Unavailable
-from cdc.sources.mongo_events import DECODE_EVENTS, UNREADABLE, EventReader, token_position
+from cdc.sources.mongo_documents import lacks_document, with_documents
+from cdc.sources.mongo_events import DECODE_EVENTS, EventReader, token_position
 from cdc.sources.mongo_faults import EVENT_TOO_LARGE, is_code, mapped, readable
 from cdc.sources.mongo_pace import Pace
-from cdc.sources.mongo_pages import RAW, Pages, id_key, portable, token_of
+from cdc.sources.mongo_pages import RAW, Pages, portable, token_of
 from cdc.sources.mongo_reply import Reply, take_apart
 from cdc.sources.mongo_server import ensure_images, oplog_span, verify
 from cdc.sources.protocol import Change, Checkpoint, Item, Page, Stream
@@ -206,10 +206,14 @@ class MongoSource:
             changes, notices = self._reader.read(events[start : start + DECODE_EVENTS])
             held += changes
             last = start + DECODE_EVENTS >= len(events)
-            lacking = any(_lacks_document(change) for change in held)
+            lacking = any(lacks_document(change) for change in held)
             if lacking and not (last or notices or len(held) >= LOOK_UP_EVENTS):
                 continue  # one look-up for many
-            yield await self._with_documents(held) if lacking else held
+            if lacking:
+                async for run in with_documents(self._opened_pages, held):
+                    yield run
+            else:
+                yield held
             held = []
             for notice in notices:
                 yield notice
@@ -245,26 +249,6 @@ class MongoSource:
         await self._drop_cursor()
         with mapped("reopen change stream", subject=self.name):
             await self._aggregate(token)
-
-    async def _with_documents(self, changes: list[Change]) -> list[Change]:
-        """Fills in the documents of changes whose event had none, as they are now.
-
-        Read with majority, not before the newest event; null means deleted since: the delete
-        follows in the stream, so such a change is left out.
-        """
-        missing: dict[str, list[int]] = {}
-        for index, change in enumerate(changes):
-            if _lacks_document(change):
-                missing.setdefault(change.collection, []).append(index)
-        newest = Timestamp(changes[-1].position >> 32, changes[-1].position & 0xFFFFFFFF)
-        for collection, indexes in missing.items():
-            wanted = [changes[index].id for index in indexes]
-            found = await self._opened_pages.newest(collection, wanted, newest)
-            for index in indexes:
-                key = id_key(changes[index].id)
-                fault = UNREADABLE if key in found and found[key] is None else None
-                changes[index] = changes[index]._replace(after=found.get(key), fault=fault)
-        return [change for change in changes if not _lacks_document(change)]
 
     async def page(self, stream: Stream, collection: str, start: Any, rows_max: int) -> Page:
         rows, at, following = await self._opened_pages.page(collection, start, rows_max)
@@ -308,7 +292,3 @@ class MongoSource:
         await self._drop_cursor()
         self._client = None
         client.close()
-
-
-def _lacks_document(change: Change) -> bool:
-    return change.after is None and change.op != "d" and change.fault is None

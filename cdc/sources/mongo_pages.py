@@ -18,7 +18,7 @@ from bson.raw_bson import RawBSONDocument
 
 from cdc.mapping.ids import parse
 from cdc.mapping.ids import text as id_text
-from cdc.sources.mongo_events import DECODE, DECODE_EVENTS, EventReader, decoded, readable
+from cdc.sources.mongo_events import DECODE, DECODE_EVENTS, EventReader, readable
 from cdc.sources.mongo_faults import mapped
 from cdc.sources.mongo_reply import Reply, take_apart
 from cdc.sources.protocol import Change
@@ -31,6 +31,8 @@ _CANONICAL = JSONOptions(
     uuid_representation=UuidRepresentation.STANDARD,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
+_ID_IS_OBJECT_ID, _ID_IS_TEXT = b"\x07_id\x00", b"\x02_id\x00"
+"""Type and name of a document's first element, behind its length (bsonspec.org)."""
 _SNAPSHOT = {"level": "snapshot"}
 
 Rows = Iterator[Sequence[Change]]
@@ -101,37 +103,30 @@ class Pages:
 
     async def newest(
         self, collection: str, ids: Sequence[Any], after: Timestamp
-    ) -> dict[object, dict[str, Any] | None]:
-        """Documents as they are now, not before ``after``, by ``id_key``; None: unreadable."""
+    ) -> dict[object, bytes] | None:
+        """Documents as they are now, not before ``after``, as BSON by ``id_key``.
+
+        None where they are more than one reply (16 MiB) holds; those of one id always fit.
+        """
         with mapped("look up documents", subject=collection):
             command = {
                 "find": collection,
                 "filter": {"_id": {"$in": list(ids)}},
                 "batchSize": len(ids),
+                "limit": len(ids),  # without it the server keeps a cursor that has nothing left
                 "readConcern": {"level": "majority", "afterClusterTime": after},
             }
-            rows, _ = await self._all(command)
-        found: dict[object, dict[str, Any] | None] = {}
-        for start in range(0, len(rows), DECODE_EVENTS):
-            for raw_id, document in decoded(rows[start : start + DECODE_EVENTS]):
-                found[id_key(raw_id)] = document
-        return found
+            reply = await self._command(command)
+            if reply.cursor:
+                await self._end(collection, reply.cursor)
+                return None
+        return {_key_of(row): row for row in reply.documents}
 
     async def total(self, collection: str) -> int:
         """About how many documents there are."""
         with mapped("count documents", subject=collection):
             reply = await self._database.command({"count": collection}, session=self._session)
         return int(reply["n"])
-
-    async def _all(self, command: dict[str, Any]) -> tuple[list[bytes], int | None]:
-        """Every document that a find brings, and the time of its snapshot."""
-        reply = await self._command(command)
-        rows, at = reply.documents, reply.at
-        while reply.cursor:
-            more = {"getMore": reply.cursor, "collection": command["find"]}
-            reply = await self._command(more)
-            rows += reply.documents
-        return rows, at
 
     async def _command(self, command: dict[str, Any]) -> Reply:
         return take_apart(
@@ -160,9 +155,22 @@ def position_of(time: Timestamp) -> int:
 
 def id_key(raw_id: Any) -> object:
     """An ``_id`` as a dictionary's key: 1 and true are two, a document can be one."""
-    if type(raw_id) in (ObjectId, str):
+    if type(raw_id) is ObjectId:
+        return raw_id.binary
+    if type(raw_id) is str:
         return raw_id
-    return bson.encode({"": raw_id}, codec_options=DECODE)
+    return (bson.encode({"": raw_id}, codec_options=DECODE),)
+
+
+def _key_of(row: bytes) -> object:
+    """``id_key`` of a document, without decoding it where the id is of the usual kinds."""
+    first = row[4:9]
+    if first == _ID_IS_OBJECT_ID:
+        return row[9:21]
+    if first == _ID_IS_TEXT:
+        size = int.from_bytes(row[9:13], "little")  # with a zero at its end
+        return row[13 : 12 + size].decode(errors="surrogateescape")
+    return id_key(readable(row, "_id"))
 
 
 def portable(token: Any) -> Any:

@@ -1,4 +1,4 @@
-"""An event above 16 MB where images are needed."""
+"""What is above 16 MB: an event where images are needed, documents that are looked up together."""
 
 import asyncio
 from typing import Any
@@ -53,5 +53,29 @@ async def test_a_gap_by_an_event_above_16_mb_is_over_with_a_new_position(
         while not found:
             found += (await _next(source, stream))[0]
     assert found + (await _next(source, stream))[0] == 1
+    await source.close()
+    await client.close()
+
+
+async def test_updates_of_documents_above_16_mb_together_come_with_their_documents(
+    mongo_database: str,
+) -> None:
+    """They are looked up together as far as a reply holds them."""
+    client: AsyncMongoClient[Any] = AsyncMongoClient(mongo_database)
+    payments = client.get_default_database().payments
+    wanted = [(number, "mended") for number in range(5)]
+    for number, _ in wanted:
+        await payments.insert_one({"_id": number, "filler": "x" * (LARGE_BYTES // 2)})
+    source = MongoSource("property", mongo_database, ["payments"])
+    (stream,) = await source.open()
+    await source.seek(stream, None)
+    await payments.update_many({}, {"$set": {"note": "mended"}})
+    found: list[tuple[int, str]] = []
+    async with asyncio.timeout(READ_SECONDS_MAX):
+        while len(found) < len(wanted):
+            async for item in source.changes(stream, wait_seconds=0.2):
+                if isinstance(item, list):
+                    found += [(change.id, change.after["note"]) for change in item]
+    assert found == wanted
     await source.close()
     await client.close()
