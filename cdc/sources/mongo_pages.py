@@ -90,6 +90,7 @@ class Pages:
                 "find": collection,
                 "filter": {"_id": {"$in": [parse(text) for text in ids]}},
                 "batchSize": len(ids),
+                "limit": len(ids),
                 "readConcern": _SNAPSHOT,
             }
             reply = await self._command(command)
