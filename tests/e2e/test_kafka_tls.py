@@ -75,7 +75,7 @@ class SecureBroker:
     def connection(self, listener: str, *, host: str = LOOPBACK, **other: Any) -> KafkaConnection:
         """The right options for a listener, but for `other`."""
         protocol = PROTOCOLS[listener]
-        options: dict[str, Any] = {"request_timeout_ms": 2000}
+        options: dict[str, Any] = {}
         if protocol in ("SSL", "SASL_SSL"):
             options["ssl_cafile"] = str(self.authority.cafile)
         if listener == "MTLS":

@@ -166,6 +166,7 @@ async def test_what_is_wrong_is_told_by_the_check_in_one_line_with_the_fix(
     company: Company, postgres: SecurePostgres
 ) -> None:
     await company.prepared()
+    company.environment["HOME"] = str(company.folder)  # whoever runs us may keep passwords at home
     checks = [
         company.cdc("check", "--json", DATABASE_URL=wrong(postgres))
         for wrong, _words, _fix in WRONG.values()
