@@ -1,8 +1,11 @@
 """Ports for servers: free, and outside the range the kernel gives to outgoing connections.
 
-Why outside: a server that is killed and started again on its port must find it free.
+Why outside: a server that is killed and started again on its port must find it free. Between the
+choice of a port and its server others choose, too: processes that began one after the other do so
+from different stripes, and none takes the same twice.
 """
 
+import os
 import random
 import socket
 from pathlib import Path
@@ -12,8 +15,10 @@ from compose.stack.errors import StackError
 LOOPBACK = "127.0.0.1"
 PORT_FIRST = 12_000
 PORT_LAST_DEFAULT = 32_767
+STRIPES = 32
 TRIES_MAX = 200
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_given: set[int] = set()
 
 
 def is_free(port: int) -> bool:
@@ -28,13 +33,16 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port on which nobody listens now."""
+    """A port on which nobody listens now, and that this process was not given before."""
     last = PORT_LAST_DEFAULT
     if _RANGE.exists():
         last = min(last, int(_RANGE.read_text().split()[0]) - 1)
+    first = min(PORT_FIRST, last - TRIES_MAX)
+    ours = range(first + (os.getpid() - first) % STRIPES, last + 1, STRIPES)
     for _ in range(TRIES_MAX):
-        port = random.SystemRandom().randint(min(PORT_FIRST, last - TRIES_MAX), last)
-        if is_free(port):
+        port = random.SystemRandom().choice(ours)
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise StackError("no free port was found", "end some of the servers on this machine")
 

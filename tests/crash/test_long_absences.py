@@ -15,8 +15,6 @@ from tests.conftest import Addresses
 from tests.crash.standby import Pair
 from tests.faults.system import System
 
-pytestmark = pytest.mark.timeout(300)
-
 AWAY_SECONDS = 30.0
 
 

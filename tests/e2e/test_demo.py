@@ -193,7 +193,7 @@ async def begin() -> AsyncIterator[Any]:
 
 
 async def test_a_bounded_demo_ends_with_equal_books_and_leaves_nothing(begin: Any) -> None:
-    demo = await begin("--for", "8s")
+    demo = await begin("--for", "12s")
     outcome = await demo.end()
 
     assert demo.process.returncode == 0, demo.text

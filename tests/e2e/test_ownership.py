@@ -98,7 +98,7 @@ async def test_a_daemon_alone_owns_its_source_at_once(member: Member) -> None:
         await soon(alone.wait_owned())
         seconds.append(time.perf_counter() - began)
         assert alone.owned
-    assert min(seconds) < 1
+    assert min(seconds) < 2
 
 
 async def test_two_daemons_run_each_source_once_and_take_over_from_each_other(

@@ -29,7 +29,7 @@ from tests.fault_proxy import Fault, FaultProxy, kafka_frames, kafka_request
 from tests.kafka_topics import event, make_topic, numbers, stable_to_the_end
 
 PRODUCE, ADD_PARTITIONS, END_TXN = 0, 24, 26
-REQUEST_TIMEOUT_MS = 1_000
+REQUEST_TIMEOUT_MS = 2_000
 PATIENT_MS = 30_000
 
 Start = Callable[..., Awaitable[Publisher]]

@@ -15,15 +15,6 @@ from tests.crash.nursery import Nursery
 from tests.faults.system import System
 
 OPLOG_MIB = 1
-TEST_SECONDS_MAX = 300
-"""Above the limits of what a test waits for one after the other: these say what did not come."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where a test names no limit of its own."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(TEST_SECONDS_MAX))
 
 
 @pytest.fixture(scope="session")

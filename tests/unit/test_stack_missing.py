@@ -90,9 +90,8 @@ def test_a_name_that_cannot_be_a_folder_is_refused(name: str) -> None:
         Place(name)
 
 
-def test_a_port_for_a_server_is_not_one_of_outgoing_connections() -> None:
+def test_a_port_for_a_server_is_given_once_and_not_one_of_outgoing_connections() -> None:
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for _ in range(50):
-        port = free_port()
-        assert is_free(port)
-        assert 1024 < port < first
+    ports = [free_port() for _ in range(50)]
+    assert all(is_free(port) and 1024 < port < first for port in ports)
+    assert len(set(ports)) == len(ports)
