@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from cdc.runtime.errors import Unfit
+from cdc.runtime.errors import Absent
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.kafka_records import Record, records, spans
 from cdc.runtime.postgres import Connection, session, translated
@@ -15,25 +15,34 @@ from consumers.apply import arrays
 from consumers.decode import Decoder, Unreadable, read_key, read_version
 from consumers.parked import Parked
 from consumers.projections import PROJECTIONS
-from consumers.rows import Key, Place
+from consumers.rows import Key, Place, Row
 from consumers.settings import ConsumerSettings
 from consumers.statements import compare, rows_of
 from schemas.entities import entity as entity_named
 
-NOT_THERE = "it is not on the topic any more: compacted away, or the topic was made anew"
+NO_LINEAGE = "it names no event: no consumer of ours wrote it"
+GONE = "its event is not on the topic any more: it was compacted away"
+SUPERSEDED = (
+    "its event is not on the topic any more: a newer one of this row was published since and is"
+    " still to be applied, or the topic was made anew"
+)
+ANOTHER = (
+    "another version of this row lies where its event was: the topic was made anew, or somebody"
+    " altered the row's version"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A row with its event. ``agrees``: the row is what the event says; None where that is not
-    known, because the event is gone (``missing`` says why).
+    """A row with its event. ``agrees``: whether the row is what the event says; None where that
+    cannot be told, and ``reason`` says why.
     """
 
     target: str
     row: dict[str, Any]
     event: dict[str, Any] | None
     agrees: bool | None
-    missing: str | None = None
+    reason: str | None = None
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,45 +61,52 @@ async def trace(
 async def _traced(
     settings: ConsumerSettings, connection: Connection, entity: str, row: dict[str, Any]
 ) -> Traced:
-    place, offset = Place(row["topic"], row["partition"]), row["offset"]
     shown = {name: _plain(value) for name, value in row.items()}
-    record = await _record(settings.kafka, place, offset, (row["book"], row["source"], row["id"]))
-    if record is None:
-        return Traced(settings.target, shown, None, None, NOT_THERE)
-    agrees = await _agrees(connection, entity, row["version"], record, place)
-    return Traced(settings.target, shown, _event(record, place), agrees)
+
+    def told(agrees: bool | None, reason: str | None, record: Record | None = None) -> Traced:
+        event = None if record is None else _event(record, place)
+        return Traced(settings.target, shown, event, agrees, reason)
+
+    place, offset = Place(row["topic"], row["partition"]), row["offset"]
+    if None in (*place, offset):
+        return told(None, NO_LINEAGE)
+    record = await _record(settings.kafka, place, offset)
+    if record is None or not _is_of(record, (row["book"], row["source"], row["id"])):
+        return told(None, GONE if row["deleted"] else SUPERSEDED)
+    if read_version(record.value or b"") != row["version"]:
+        return told(None, ANOTHER)
+    found = Decoder(entity_named(entity)).row(record, place, keep=False)
+    if isinstance(found, Parked):
+        return told(None, f"its event cannot be read any more: {found.detail}", record)
+    return told(await _agrees(connection, entity, found), None, record)
 
 
-async def _record(kafka: KafkaConnection, place: Place, offset: int, key: Key) -> Record | None:
-    """The record there, if it is this key's: a topic made anew counts from 0 again."""
+async def _record(kafka: KafkaConnection, place: Place, offset: int) -> Record | None:
+    """What lies there; None where nothing does."""
     try:
         first, end = (await spans(kafka, place.topic, [place.partition]))[place.partition]
-    except Unfit:  # no such topic or partition any more
+    except Absent:
         return None
-    if not first <= offset < end:
-        return None
-    async for batch in records(kafka, *place, offset, offset + 1):
-        return batch[0] if _is_event(batch[0], key) else None
-    return None
+    found: list[Record] = []
+    if first <= offset < end:
+        async for batch in records(kafka, *place, offset, offset + 1):
+            found += batch
+    return found[0] if found else None
 
 
-def _is_event(record: Record, key: Key) -> bool:
+def _is_of(record: Record, key: Key) -> bool:
+    """A topic made anew counts from 0 again: another row's event may lie there."""
     try:
         return read_key(record.key) == key and read_version(record.value or b"") is not None
     except Unreadable:
         return False
 
 
-async def _agrees(
-    connection: Connection, entity: str, version: bytes, record: Record, place: Place
-) -> bool:
+async def _agrees(connection: Connection, entity: str, row: Row) -> bool:
     """Whether a replay of the event would leave the row as it is."""
-    found = Decoder(entity_named(entity)).row(record, place, keep=False)
-    if isinstance(found, Parked) or found.version != version:
-        return False
     with translated("trace", entity):
         counts = await connection.fetchrow(
-            compare(PROJECTIONS[entity], known=found.known), place.topic, *arrays([found])
+            compare(PROJECTIONS[entity], known=row.known), row.place.topic, *arrays([row])
         )
     assert counts is not None  # of aggregates
     return not any(counts.values())
@@ -111,7 +127,7 @@ def _event(record: Record, place: Place) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As the topics write it: amounts and times as text, bytes in hex."""
+    """Amounts as text, times in ISO 8601, bytes in hex."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Decimal):

@@ -174,7 +174,7 @@ async def trace(
     Raises ``SettingsError`` where there is none.
     """
     if entity not in PROJECTIONS:
-        raise SettingsError(f"no table {entity}", hint=did_you_mean(entity, PROJECTIONS))
+        raise SettingsError(f"no table {entity} of events", hint=did_you_mean(entity, PROJECTIONS))
     connection = kafka_connection(settings)
     found = [
         traced.document()

@@ -52,18 +52,19 @@ def _lines(table: str, found: list[dict[str, Any]]) -> Iterator[str]:
         yield f"{table} {row['id']} ({owner})"
         yield from _named(row)
         yield f"from {place} at offset {row['offset']}"
-        if event is None:
-            yield f"  {each['missing']}"
-            continue
-        value = event["value"]
-        told = {"op": value["op"], **value["source"], "published_at": event["published_at"]}
-        yield from _named(told | event["headers"])
-        for side in ("before", "after"):
-            yield f"  {side}: {orjson.dumps(value.get(side)).decode()}"
-        if each["agrees"]:
+        if event is not None:
+            value = event["value"]
+            told = {"op": value["op"], **value["source"], "published_at": event["published_at"]}
+            yield from _named(told | event["headers"])
+            for side in ("before", "after"):
+                yield f"  {side}: {orjson.dumps(value.get(side)).decode()}"
+        if each["agrees"] is None:
+            yield f"whether it is right cannot be told: {each['reason']}"
+        elif each["agrees"]:
             yield "the row is what the event says"
         else:
-            heal = f"cdc replay {place} --from {row['offset']} --to {row['offset'] + 1}"
+            part = f"{place} --from {row['offset']} --to {row['offset'] + 1}"
+            heal = f"cdc replay {part} --target {each['target']}"
             yield f"the row is NOT what the event says; `{heal} --dry-run` tells what heals"
 
 

@@ -4,6 +4,7 @@ LedgerError
 ├── SettingsError          wrong configuration or usage                     stop (exit 2)
 ├── Unfit                  a server or credential is missing or unsuitable  stop at start (exit 3),
 │   │                      while running: wait, say so, try again
+│   ├── Absent             what is asked for by name does not exist         the same
 │   └── Rejected           a request that a server rejects for its content  the same
 ├── Unavailable            a server does not answer, or not now             retry
 │   ├── BadAnswer          an answer that cannot be used (not JSON, cut …)  retry
@@ -80,6 +81,10 @@ class Unfit(LedgerError):
     """A server or credential that cannot serve until a person mends it."""
 
     exit_code = 3
+
+
+class Absent(Unfit):
+    """What is asked for by its name does not exist."""
 
 
 class Rejected(Unfit):

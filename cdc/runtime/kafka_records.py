@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.offset import OffsetRequest
 
-from cdc.runtime.errors import Unavailable, Unfit
+from cdc.runtime.errors import Absent, Unavailable
 from cdc.runtime.kafka import KafkaConnection, ended, kafka_client, started
 from cdc.runtime.kafka_errors import code_name, mapped
 from cdc.runtime.kafka_metadata import TopicsRequest
@@ -54,13 +54,13 @@ async def spans(
 ) -> dict[int, tuple[int, int]]:
     """First offset and next offset to be written, by partition (None: all of the topic).
 
-    Raises ``Unfit`` where the topic or a partition does not exist.
+    Raises ``Absent`` where the topic or a partition does not exist.
     """
     async with kafka_client(connection, f"ask offsets of {topic}") as client:
         leaders = await _leaders(client, topic)
         wanted = sorted(leaders if partitions is None else partitions)
         if not leaders or not set(wanted) <= leaders.keys():
-            raise Unfit(
+            raise Absent(
                 f"has partitions {sorted(leaders)}, not {wanted}" if leaders else "does not exist",
                 operation="ask offsets",
                 subject=topic,

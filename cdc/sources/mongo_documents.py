@@ -10,7 +10,7 @@ from typing import Any
 from bson import Timestamp
 
 from cdc.sources.mongo_events import DECODE_EVENTS, UNREADABLE, decoded
-from cdc.sources.mongo_pages import Pages, id_key
+from cdc.sources.mongo_pages import Pages, can_be_asked_for, id_key
 from cdc.sources.protocol import Change
 
 
@@ -21,10 +21,12 @@ def lacks_document(change: Change) -> bool:
 async def with_documents(pages: Pages, changes: Sequence[Change]) -> AsyncIterator[list[Change]]:
     """The changes in order, in small runs.
 
-    Without those whose document was deleted since: the delete follows in the stream.
+    Without those whose document was deleted since: the delete follows in the stream. Those whose
+    ``_id`` cannot be asked for have a fault.
     """
+    changes = [_with_fault(change) for change in changes]
     found = await _found(pages, changes)
-    if found is None:  # memory is bounded by a reply
+    if found is None:  # memory is bounded by a reply for each collection
         half = len(changes) // 2
         for part in (changes[:half], changes[half:]):
             async for run in with_documents(pages, part):
@@ -50,18 +52,30 @@ async def _found(pages: Pages, changes: Sequence[Change]) -> dict[str, dict[obje
     return found
 
 
+def _with_fault(change: Change) -> Change:
+    if lacks_document(change) and not can_be_asked_for(change.id):
+        return change._replace(fault=UNREADABLE)
+    return change
+
+
 def _filled(changes: Sequence[Change], found: Mapping[str, Mapping[object, bytes]]) -> list[Change]:
-    rows = [
-        found[change.collection].get(id_key(change.id)) if lacks_document(change) else None
+    """Each document is decoded once, however many of the changes are its own."""
+    places = [
+        (change.collection, id_key(change.id)) if lacks_document(change) else None
         for change in changes
     ]
-    documents = iter(decoded([row for row in rows if row is not None]))
+    rows = {place: found[place[0]].get(place[1]) for place in places if place is not None}
+    known = [(place, row) for place, row in rows.items() if row is not None]
+    documents = {
+        place: document
+        for (place, _), (_, document) in zip(known, decoded([row for _, row in known]), strict=True)
+    }
     filled: list[Change] = []
-    for change, row in zip(changes, rows, strict=True):
-        if row is not None:
-            _, document = next(documents)
+    for change, place in zip(changes, places, strict=True):
+        if place is None:
+            filled.append(change)
+        elif place in documents:
+            document = documents[place]
             fault = UNREADABLE if document is None else None
             filled.append(change._replace(after=document, fault=fault))
-        elif not lacks_document(change):
-            filled.append(change)
     return filled

@@ -13,11 +13,13 @@ import bson
 from bson import ObjectId, Timestamp, json_util
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
 from bson.json_util import JSONMode, JSONOptions
 from bson.raw_bson import RawBSONDocument
 
 from cdc.mapping.ids import parse
 from cdc.mapping.ids import text as id_text
+from cdc.runtime.errors import Unfit
 from cdc.sources.mongo_events import DECODE, DECODE_EVENTS, EventReader, readable
 from cdc.sources.mongo_faults import mapped
 from cdc.sources.mongo_reply import Reply, take_apart
@@ -74,7 +76,7 @@ class Pages:
                 await self._end(collection, cursor)
         at = before if reply.at is None else reply.at  # an absent collection has no time
         more_may_follow = bool(rows) and (bool(cursor) or len(rows) >= rows_max)
-        following = _id_json(rows[-1]) if more_may_follow else None
+        following = _place_in(rows, collection) if more_may_follow else None
         return self._rows(collection, rows, at), at, following
 
     async def look_up(
@@ -86,9 +88,10 @@ class Pages:
         """
         with mapped("look up documents", subject=collection):
             before = await self._now()
+            wanted = filter(can_be_asked_for, map(parse, ids))
             command = {
                 "find": collection,
-                "filter": {"_id": {"$in": [parse(text) for text in ids]}},
+                "filter": {"_id": {"$in": list(wanted)}},
                 "batchSize": len(ids),
                 "limit": len(ids),
                 "readConcern": _SNAPSHOT,
@@ -163,6 +166,17 @@ def id_key(raw_id: Any) -> object:
     return (bson.encode({"": raw_id}, codec_options=DECODE),)
 
 
+def can_be_asked_for(raw_id: Any) -> bool:
+    """Text that is no UTF-8 can be read, and not be sent again."""
+    if type(raw_id) is ObjectId:
+        return True
+    try:
+        bson.encode({"": raw_id}, codec_options=DECODE)
+    except (BSONError, UnicodeEncodeError):
+        return False
+    return True
+
+
 def _key_of(row: bytes) -> object:
     """``id_key`` of a document, without decoding it where the id is of the usual kinds."""
     first = row[4:9]
@@ -170,7 +184,7 @@ def _key_of(row: bytes) -> object:
         return row[9:21]
     if first == _ID_IS_TEXT:
         size = int.from_bytes(row[9:13], "little")  # with a zero at its end
-        return row[13 : 12 + size].decode(errors="surrogateescape")
+        return row[13 : 12 + size].decode()
     return id_key(readable(row, "_id"))
 
 
@@ -188,5 +202,15 @@ def _id_of(row: bytes) -> dict[str, Any]:
     return {"_id": readable(row, "_id")}
 
 
-def _id_json(row: bytes) -> str:
-    return json_util.dumps(_id_of(row), json_options=_CANONICAL)
+def _place_in(rows: Sequence[bytes], collection: str) -> str:
+    """Where the next page starts: at the last row whose id can be asked for."""
+    for row in reversed(rows):
+        found = _id_of(row)
+        if can_be_asked_for(found["_id"]):
+            return json_util.dumps(found, json_options=_CANONICAL)
+    raise Unfit(
+        f"no _id of {len(rows)} documents in a row is UTF-8",
+        operation="read page",
+        subject=collection,
+        hint="mend these documents",
+    )

@@ -15,6 +15,10 @@ from compose.stack.errors import StackError
 LOOPBACK = "127.0.0.1"
 PORT_FIRST = 12_000
 PORT_LAST_DEFAULT = 32_767
+PORTS_WANTED = 8_000
+PORT_MIN = 1_024
+LAST_MIN = 4_096
+"""Where the kernel's range leaves less than this below itself, ports are taken inside it."""
 STRIPES = 32
 TRIES_MAX = 200
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -35,9 +39,9 @@ def is_free(port: int) -> bool:
 def free_port() -> int:
     """A port on which nobody listens now, and that this process was not given before."""
     last = PORT_LAST_DEFAULT
-    if _RANGE.exists():
-        last = min(last, int(_RANGE.read_text().split()[0]) - 1)
-    first = min(PORT_FIRST, last - TRIES_MAX)
+    if _RANGE.exists() and (below := int(_RANGE.read_text().split()[0]) - 1) >= LAST_MIN:
+        last = min(last, below)
+    first = min(PORT_FIRST, max(PORT_MIN, last - PORTS_WANTED))
     ours = range(first + (os.getpid() - first) % STRIPES, last + 1, STRIPES)
     for _ in range(TRIES_MAX):
         port = random.SystemRandom().choice(ours)

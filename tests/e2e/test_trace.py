@@ -2,6 +2,10 @@
 
 from bson import Decimal128
 
+from compose.stack.ports import LOOPBACK
+from consumers.trace import trace
+from tests.conftest import Addresses
+from tests.consumer_world import applied, make_world, payment
 from tests.e2e.company import Company
 
 PAYMENT = {"propertyId": "p1", "type": "income", "amount": Decimal128("120.50"), "status": "paid"}
@@ -55,13 +59,22 @@ async def test_a_row_is_traced_to_its_event_and_a_damaged_one_is_found_out(
     assert (deleted["event"]["value"]["op"], deleted["agrees"]) == ("d", True)
 
 
-GONE = {
-    "behind the topic's end": '"offset" = "offset" + 1000',
-    "another row's": '(partition, "offset") ='
-    ' (SELECT partition, "offset" FROM accounting.transactions WHERE id <> $1)',
-    "of a topic that is gone": "topic = topic || '.gone'",
+GONE = "not on the topic any more"
+ALTERED = {
+    "behind the topic's end": ('"offset" = "offset" + 1000', GONE),
+    "another row's": (
+        '(partition, "offset") ='
+        ' (SELECT partition, "offset" FROM accounting.transactions WHERE id <> $1)',
+        GONE,
+    ),
+    "of a topic that is gone": ("topic = topic || '.gone'", GONE),
+    "of a partition that is gone": ("partition = 99", GONE),
+    "of a row that was deleted": ("deleted = true, topic = 'gone'", "compacted away"),
+    "of another version": ("version = set_byte(version, 13, 9)", "another version of this row"),
+    "none": ("topic = NULL", "it names no event"),
 }
-"""What the oldest row's lineage becomes; as after a compaction, or with a topic made anew."""
+"""What becomes of a row's lineage, as after a compaction, or by hand; and what is told."""
+LINEAGE = '(topic, partition, "offset", version, deleted)'
 
 
 async def test_an_event_that_is_gone_and_a_row_that_never_was_are_told(company: Company) -> None:
@@ -73,17 +86,17 @@ async def test_an_event_that_is_gone_and_a_row_that_never_was_are_told(company: 
     consumer = await company.daemon("consume")
     await company.has("SELECT FROM accounting.transactions HAVING count(*) = 2")
     assert await consumer.stop() == 0
-    lineage = 'SELECT topic, partition, "offset" FROM accounting.transactions WHERE id = $1'
-    before = await company.row(lineage, row_id)
-    for what, change in GONE.items():
+    before = await company.row(
+        f"SELECT {LINEAGE[1:-1]} FROM accounting.transactions WHERE id = $1", row_id
+    )
+    for what, (change, said) in ALTERED.items():
         await company.row(f"UPDATE accounting.transactions SET {change} WHERE id = $1", row_id)
         gone = await company.cdc("trace", TABLE, row_id, "--json")
         (traced,) = gone.document["traced"]
         assert (gone.code, traced["event"], traced["agrees"]) == (0, None, None), what
-        assert "not on the topic any more" in traced["missing"]
+        assert said in traced["reason"], what
         await company.row(
-            'UPDATE accounting.transactions SET (topic, partition, "offset") = ($2, $3, $4)'
-            " WHERE id = $1",
+            f"UPDATE accounting.transactions SET {LINEAGE} = ($2, $3, $4, $5, $6) WHERE id = $1",
             *(row_id, *before),
         )
     shown = await company.cdc("trace", TABLE, row_id)
@@ -98,3 +111,23 @@ async def test_an_event_that_is_gone_and_a_row_that_never_was_are_told(company: 
         assert refused.code == 2
         assert said in refused.err
         assert refused.out == ""
+    away = await company.cdc("trace", TABLE, row_id, KAFKA_BOOTSTRAP_SERVERS=f"{LOOPBACK}:1")
+    assert away.code == 3  # a broker that does not answer says nothing about the row
+    assert (away.out, "Traceback" in away.err) == ("", False)
+
+
+async def test_an_event_that_cannot_be_read_any_more_says_nothing_about_its_row(
+    stack: Addresses, database: str, topic_prefix: str
+) -> None:
+    """As after another version of the schema: the row may well be what it said."""
+    world = await make_world(stack.kafka_bootstrap_servers, database, topic_prefix)
+    first = payment("t1", 1)
+    await world.publish(first, first._replace(headers=[("schema", b"accounting.transactions/99")]))
+    await applied(world)
+    await world.database.execute('UPDATE accounting.transactions SET "offset" = "offset" + 1')
+    (found,) = await trace(world.settings, TABLE, "t1", None)
+    assert found.agrees is None
+    assert "cannot be read any more" in (found.reason or "")
+    assert found.event is not None
+    assert found.event["headers"] == {"schema": "accounting.transactions/99"}
+    await world.database.close()

@@ -286,6 +286,7 @@ STATEMENTS: dict[str, Callable[[Projection], str]] = {
     "mark_deleted_replay": lambda p: statements.upsert(p, known=False, mode=statements.REPLAY),
     "compare": lambda p: statements.compare(p, known=True),
     "compare_deleted": lambda p: statements.compare(p, known=False),
+    "rows_of": statements.rows_of,
     "mark_missing": statements.mark_missing,
     "count_newer": statements.count_newer,
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 import bson
 import pytest
-from bson import Binary, Decimal128, Int64, ObjectId
+from bson import Binary, Decimal128, Int64, ObjectId, Timestamp
 from bson.raw_bson import RawBSONDocument
 
 from cdc.sources.mongo_documents import with_documents
@@ -19,6 +19,7 @@ class Documents:
 
     def __init__(self, *rows: bytes, reply_rows_max: int = 10_000) -> None:
         self.open_cursors = 0
+        self.after: list[Timestamp] = []
         self._rows = {self._key(RawBSONDocument(row)["_id"]): row for row in rows}
         self._reply_rows_max = reply_rows_max
 
@@ -31,8 +32,11 @@ class Documents:
         if "killCursors" in command:
             self.open_cursors -= len(command["cursors"])
             return {"ok": 1.0}
+        self.after.append(command["readConcern"]["afterClusterTime"])
+        bson.encode(command)  # as the driver does
         wanted = {self._key(each) for each in command["filter"]["_id"]["$in"]}
-        found = [row for key, row in sorted(self._rows.items()) if key in wanted]
+        rows = [row for key, row in sorted(self._rows.items()) if key in wanted]
+        found = rows[: command["limit"]]
         cut = len(found) > self._reply_rows_max
         self.open_cursors += cut
         batch = [RawBSONDocument(row) for row in found[: self._reply_rows_max]]
@@ -90,6 +94,36 @@ async def test_what_has_a_document_keeps_it_and_what_was_deleted_since_is_left_o
     ]
     assert [each.position for each in found] == [1, 1, 1, 1, 2]
     assert found[3].fault == "told before"
+
+
+async def test_they_are_read_not_before_the_newest_change_and_each_in_its_collection() -> None:
+    database = Documents(bson.encode({"_id": "1", "n": 1}), bson.encode({"_id": "2", "n": 2}))
+    position = (50 << 32) | 7
+    changes = [update("1"), update("2", position, "users"), update("1", position)]
+    (found,) = await filled(database, changes)
+    assert database.after == [Timestamp(50, 7)] * 2  # one look-up a collection
+    assert [(each.collection, each.after and each.after["n"]) for each in found] == [
+        ("payments", 1),
+        ("users", 2),
+        ("payments", 1),
+    ]
+
+
+async def test_a_document_that_changed_often_is_decoded_once() -> None:
+    """Each of a hundred updates of a large one held it whole."""
+    (found,) = await filled(Documents(bson.encode({"_id": 1})), [update(1) for _ in range(50)])
+    assert len({id(change.after) for change in found}) == 1
+
+
+@pytest.mark.parametrize("raw_id", ["a\udcff", {"a": "\udcff"}])
+async def test_an_id_that_is_no_utf_8_is_a_fault_of_its_own(raw_id: Any) -> None:
+    """It can be read and not be sent: the stream met it at every start again."""
+    database = Documents(bson.encode({"_id": "good", "n": 1}))
+    (found,) = await filled(database, [update(raw_id), update("good")])
+    assert [(each.after and each.after["n"], each.fault) for each in found] == [
+        (None, UNREADABLE),
+        (1, None),
+    ]
 
 
 async def test_one_that_cannot_be_decoded_is_told_and_its_neighbours_are_read() -> None:
