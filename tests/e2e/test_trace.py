@@ -1,5 +1,7 @@
 """`cdc trace`: from a number in a table to the event that made it."""
 
+from dataclasses import replace
+
 from bson import Decimal128
 
 from compose.stack.ports import LOOPBACK
@@ -122,7 +124,7 @@ async def test_an_event_that_cannot_be_read_any_more_says_nothing_about_its_row(
     """As after another version of the schema: the row may well be what it said."""
     world = await make_world(stack.kafka_bootstrap_servers, database, topic_prefix)
     first = payment("t1", 1)
-    await world.publish(first, first._replace(headers=[("schema", b"accounting.transactions/99")]))
+    await world.publish(first, replace(first, headers=(("schema", b"accounting.transactions/99"),)))
     await applied(world)
     await world.database.execute('UPDATE accounting.transactions SET "offset" = "offset" + 1')
     (found,) = await trace(world.settings, TABLE, "t1", None)
