@@ -20,6 +20,7 @@ from aiokafka.helpers import create_ssl_context
 from cdc.runtime.errors import LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.kafka_abandon import abandon
 from cdc.runtime.kafka_errors import code_kind, code_name, mapped
+from cdc.runtime.kafka_fetch import read_fetches_at_once
 from cdc.runtime.kafka_foreign import read_foreign_records
 from cdc.runtime.kafka_metadata import TopicsRequest
 
@@ -122,6 +123,7 @@ async def started(
 ) -> None:
     """Starts a producer or consumer; on failure it is closed and the true reason raised."""
     read_foreign_records()
+    read_fetches_at_once()
     try:
         async with asyncio.timeout(seconds_max):
             await client.start()
