@@ -2,7 +2,7 @@
 
 A request names every partition of the consumer and an answer tells of each, news or not. For the
 144 of the declared topics the library took 0.6 ms of CPU a fetch, twice for every lonely change; a
-fifth of it is left. Only the version that brokers since 2.3 agree on is replaced; the client is
+sixth of it is left. Only the version that brokers since 2.3 agree on is replaced; the client is
 pinned, and a test compares with the library's own way.
 """
 
