@@ -28,7 +28,7 @@ else
 	@$(RUN) -m pytest $(WORKERS)
 endif
 
-crash: .venv/installed  ## every crash point, repeats and pairs, fail-overs: 25 minutes
+crash: .venv/installed  ## every crash point, repeats and pairs, fail-overs: about 20 minutes
 	@$(RUN) -m pytest tests/crash
 
 check: .venv/installed  ## formatting, lint, types, tidy rules, generated files fresh

@@ -71,9 +71,11 @@ async def _traced(
     if None in (*place, offset):
         return told(None, NO_LINEAGE)
     record = await _record(settings.kafka, place, offset)
-    if record is None or not _is_of(record, (row["book"], row["source"], row["id"])):
+    version = None if record is None else read_version(record.value or b"")
+    key = (row["book"], row["source"], row["id"])
+    if record is None or version is None or not _is_of(record, key):
         return told(None, GONE if row["deleted"] else SUPERSEDED)
-    if read_version(record.value or b"") != row["version"]:
+    if version != row["version"]:
         return told(None, ANOTHER)
     found = Decoder(entity_named(entity)).row(record, place, keep=False)
     if isinstance(found, Parked):
@@ -97,7 +99,7 @@ async def _record(kafka: KafkaConnection, place: Place, offset: int) -> Record |
 def _is_of(record: Record, key: Key) -> bool:
     """A topic made anew counts from 0 again: another row's event may lie there."""
     try:
-        return read_key(record.key) == key and read_version(record.value or b"") is not None
+        return read_key(record.key) == key
     except Unreadable:
         return False
 

@@ -3,11 +3,16 @@
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.protocol.admin import DeleteTopicsRequest
 
-from cdc.runtime.kafka import KafkaConnection
+from cdc.runtime.kafka import KafkaConnection, kafka_client, topic_ids
 from cdc.runtime.kafka_admin import TopicWish, create_topics, usable
 from cdc.runtime.kafka_records import Record, records, spans
+from compose.stack.process import until
 from schemas.envelope import Event
+
+ANSWER_MS_MAX = 5_000
+GONE_SECONDS_MAX = 30.0
 
 
 async def make_topic(
@@ -18,6 +23,17 @@ async def make_topic(
     assert await create_topics(connection, [TopicWish(name, partitions, 1, settings)]) == [name]
     await usable(connection, [name])
     return name
+
+
+async def delete_topic(connection: KafkaConnection, name: str) -> None:
+    """Until the broker knows it no more: it answers a moment before."""
+    async with kafka_client(connection, "delete topic") as client:
+        await client.send(client.get_random_node(), DeleteTopicsRequest([name], ANSWER_MS_MAX))
+
+    async def gone() -> bool:
+        return await topic_ids(connection, [name]) == {}
+
+    await until(gone, GONE_SECONDS_MAX, f"the end of {name}")
 
 
 def event(topic: str, number: int, *, partition: int = 0, size: int = 20) -> Event:

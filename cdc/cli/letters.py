@@ -1,12 +1,12 @@
 """``cdc dead-letters``: what could not be mapped or applied."""
 
-from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cdc.cli.options import Config, Debug, Json, Set, common, execute
-from cdc.cli.output import Output
+from cdc.cli.output import Output, named
 from cdc.cli.repairs import Target
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def show_letter(
     async def work(known: "Settings", output: Output) -> int:
         found = await _named(known, [letter_id], target)
         document = found[0] if len(found) == 1 else {"dead_letters": found}
-        output.result(document, lambda: _whole(found))
+        output.result(document, lambda: chain.from_iterable(map(named, found)))
         return 0
 
     execute(common(config, as_json, debug, settings), work)
@@ -87,11 +87,6 @@ async def _named(known: "Settings", ids: list[int], target: str | None) -> list[
         names = ", ".join(map(str, missing))
         raise SettingsError(f"no dead letter {names}", hint="see `cdc dead-letters list --closed`")
     return found
-
-
-def _whole(found: list[dict[str, Any]]) -> Iterator[str]:
-    for each in found:
-        yield from (f"{name}: {value}" for name, value in each.items() if value is not None)
 
 
 @dead_letters.command("retry")

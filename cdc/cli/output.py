@@ -137,6 +137,11 @@ def _line(found: Mapping[str, str]) -> str:
     return f"{place}{value}: {found['message']}{fix}" if place else f"{found['message']}{fix}"
 
 
+def named(values: Mapping[str, Any]) -> Iterable[str]:
+    """A line for each value that there is."""
+    return (f"{name}: {value}" for name, value in values.items() if value is not None)
+
+
 def shown(text: str) -> str:
     """Fit for a terminal: control characters escaped, but for our own colours."""
     if text.isprintable():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdc.cli.options import Config, Debug, Json, Set, common, execute
-from cdc.cli.output import Output
+from cdc.cli.output import Output, named
 
 if TYPE_CHECKING:
     from cdc.settings import Settings
@@ -135,7 +135,7 @@ def replay(
             dry_run=dry_run,
         )
         document = done.document()
-        output.result(document, lambda: [f"{key}: {value}" for key, value in document.items()])
+        output.result(document, lambda: named(document))
         if dry_run:
             output.say("nothing was changed (--dry-run)")
         return 0

@@ -1,13 +1,13 @@
 """``cdc trace``: from a row to the event that made it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 
 from cdc.cli.options import Config, Debug, Json, Set, common, execute
-from cdc.cli.output import Output
+from cdc.cli.output import Output, named
 from cdc.cli.repairs import Target
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ def _lines(table: str, found: list[dict[str, Any]]) -> Iterator[str]:
         place = f"{row['topic']}:{row['partition']}"
         owner = f"source {row['source']}, book {row['book']}, target {each['target']}"
         yield f"{table} {row['id']} ({owner})"
-        yield from _named(row)
+        yield from (f"  {line}" for line in named(row))
         yield f"from {place} at offset {row['offset']}"
         if event is not None:
             value = event["value"]
             told = {"op": value["op"], **value["source"], "published_at": event["published_at"]}
-            yield from _named(told | event["headers"])
+            yield from (f"  {line}" for line in named(told | event["headers"]))
             for side in ("before", "after"):
                 yield f"  {side}: {orjson.dumps(value.get(side)).decode()}"
         if each["agrees"] is None:
@@ -66,7 +66,3 @@ def _lines(table: str, found: list[dict[str, Any]]) -> Iterator[str]:
             part = f"{place} --from {row['offset']} --to {row['offset'] + 1}"
             heal = f"cdc replay {part} --target {each['target']}"
             yield f"the row is NOT what the event says; `{heal} --dry-run` tells what heals"
-
-
-def _named(values: Mapping[str, Any]) -> Iterator[str]:
-    return (f"  {name}: {value}" for name, value in values.items() if value is not None)

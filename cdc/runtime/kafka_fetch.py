@@ -17,8 +17,7 @@ _COUNT, _LENGTH = Struct(">i"), Struct(">h")
 _ASKING = Struct(">iiiibii")
 _ASKED = "iiqqi"
 _ANSWER = Struct(">ihii")
-_TOLD = Struct(">ihqqqi")
-_TOLD_WHOLE = Struct(">ihqqqiii")
+_TOLD = Struct(">ihqqqiii")
 """Partition, error, high watermark, last stable and first offset, how many aborted transactions;
 where there are none, the preferred replica and the records' size follow at once."""
 _ABORTED = Struct(">qq")
@@ -80,13 +79,13 @@ def _decode(kind: type[FetchResponse_v11], data: BytesIO | bytes) -> FetchRespon
 
 def _partition(answer: bytes, at: int) -> tuple[tuple[Any, ...], int]:
     """What is told of a partition, and where the next begins."""
-    number, error, high, stable, first, count, replica, size = _TOLD_WHOLE.unpack_from(answer, at)
+    number, error, high, stable, first, count, replica, size = _TOLD.unpack_from(answer, at)
     aborted: list[tuple[int, int]] | None = None if count < 0 else []
-    end = at + _TOLD_WHOLE.size
+    end = at + _TOLD.size
     if count > 0:
-        at += _TOLD.size
-        end = at + count * _ABORTED.size
-        aborted = list(_ABORTED.iter_unpack(answer[at:end]))
+        start = end - _REST.size
+        end = start + count * _ABORTED.size
+        aborted = list(_ABORTED.iter_unpack(answer[start:end]))
         replica, size = _REST.unpack_from(answer, end)
         end += _REST.size
     records = None

@@ -168,7 +168,7 @@ def id_key(raw_id: Any) -> object:
 
 def can_be_asked_for(raw_id: Any) -> bool:
     """Text that is no UTF-8 can be read, and not be sent again."""
-    if type(raw_id) is ObjectId:
+    if type(raw_id) is ObjectId or (type(raw_id) is str and raw_id.isascii()):
         return True
     try:
         bson.encode({"": raw_id}, codec_options=DECODE)

@@ -14,19 +14,17 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.protocol.admin import DeleteTopicsRequest
 
 from cdc.kafka.cursor_reader import read_cursors
 from cdc.publisher import Publisher
 from cdc.runtime.errors import Doubt, Unavailable, Unfit
-from cdc.runtime.kafka import KafkaConnection, kafka_client, topic_ids
+from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.kafka_abandon import abandon
 from compose.stack.kafka import KafkaServer
 from compose.stack.ports import LOOPBACK, free_port
-from compose.stack.process import until
 from schemas.envelope import Event
 from tests.fault_proxy import Fault, FaultProxy, kafka_frames, kafka_request
-from tests.kafka_topics import event, make_topic, numbers, stable_to_the_end
+from tests.kafka_topics import delete_topic, event, make_topic, numbers, stable_to_the_end
 
 PRODUCE, ADD_PARTITIONS, END_TXN = 0, 24, 26
 REQUEST_TIMEOUT_MS = 2_000
@@ -235,13 +233,7 @@ async def test_k12_a_topic_deleted_while_publishing_is_told_within_the_deadline(
 ) -> None:
     publisher = await start(publish_seconds_max=3.0)
     await publisher.publish(*batch(topic, cursors, 1))
-    async with kafka_client(broker.direct, "delete topic") as client:
-        await client.send(client.get_random_node(), DeleteTopicsRequest([topic], 5000))
-
-    async def gone() -> bool:
-        return await topic_ids(broker.direct, [topic]) == {}
-
-    await until(gone, PATIENT_MS / 1000, "the broker's own knowledge of it")
+    await delete_topic(broker.direct, topic)
     with pytest.raises((Unfit, Doubt)):
         await publisher.publish(*batch(topic, cursors, 2))
     assert await position(broker, cursors) == 1

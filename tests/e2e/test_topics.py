@@ -4,7 +4,7 @@ import time
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.protocol.admin import AlterConfigsRequest, DeleteTopicsRequest
+from aiokafka.protocol.admin import AlterConfigsRequest
 
 from cdc.kafka.topics import Difference, bring_up, declared_topics, differences, require
 from cdc.runtime.errors import Unavailable, Unfit
@@ -13,7 +13,7 @@ from cdc.runtime.kafka_admin import describe_topics
 from compose.stack.ports import free_port
 from compose.stack.process import until
 from tests.conftest import Addresses
-from tests.kafka_topics import make_topic, visible
+from tests.kafka_topics import delete_topic, make_topic, visible
 
 ENTITIES = ["accounting.transactions", "accounting.owners"]
 
@@ -145,13 +145,7 @@ async def test_a_topic_made_anew_has_another_id(
     name = await make_topic(connection, f"{topic_prefix}.anew")
     first = await topic_ids(connection, [name, f"{topic_prefix}.none"])
     assert first.keys() == {name}
-    async with kafka_client(connection, "delete") as client:
-        await client.send(client.get_random_node(), DeleteTopicsRequest([name], 5000))
-
-    async def gone() -> bool:
-        return await topic_ids(connection, [name]) == {}
-
-    await until(gone, 10, "the broker's own knowledge of it")
+    await delete_topic(connection, name)
     await make_topic(connection, name)
     second = await topic_ids(connection, [name])
     assert second.keys() == {name}

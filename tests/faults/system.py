@@ -73,6 +73,7 @@ class System:
             "KAFKA_BOOTSTRAP_SERVERS": servers["KAFKA_BOOTSTRAP_SERVERS"],
             "DATABASE_URL": database,
         }
+        self.kafka = KafkaConnection(bootstrap_servers=servers["KAFKA_BOOTSTRAP_SERVERS"])
         self.config = folder / "ledger.toml"
         self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_uri)
         self.mongo = self.client[self.mongo_name]
@@ -121,9 +122,8 @@ class System:
         return self
 
     async def _bring_up_topics(self) -> None:
-        connection = KafkaConnection(bootstrap_servers=self.servers["KAFKA_BOOTSTRAP_SERVERS"])
         topics = declared_topics(self.prefix, ENTITIES, self._partitions)
-        _, different = await bring_up(connection, topics)
+        _, different = await bring_up(self.kafka, topics)
         assert different == []
 
     async def remake_topics(self) -> None:

@@ -7,11 +7,11 @@ from zlib import crc32
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from bson import Decimal128, ObjectId
 
 from tests.crash.nursery import Nursery
 from tests.faults.system import System, quick
+from tests.kafka_topics import delete_topic
 
 FILLER_BYTES = 4_000_000
 WATCHED = "collection is read whole"
@@ -193,7 +193,7 @@ async def test_a_topic_made_anew_is_filled_anew(way: System) -> None:
     await way.running()
     await way.source.stop()
     await way.consumer.stop()
-    await _delete_topic(way, f"{way.prefix}.accounting.transactions")
+    await delete_topic(way.kafka, f"{way.prefix}.accounting.transactions")
     await way.remake_topics()
     way.source.start()
     way.consumer.start()
@@ -215,7 +215,7 @@ async def test_a_delete_that_was_lost_with_its_topic_is_made_up_for_by_rebuildin
     await way.all_published()
     await way.source.stop()
     topic = f"{way.prefix}.accounting.transactions"
-    await _delete_topic(way, topic)
+    await delete_topic(way.kafka, topic)
     await way.remake_topics()
     await way.mongo.users.insert_one({"name": "Ann"})  # the stored cursor, all read, is below it
     await way.running()
@@ -236,26 +236,12 @@ async def test_without_its_cursor_a_source_reads_whole_above_what_it_published(w
     await way.mongo.payments.insert_many([gone, *(payment() for _ in range(20))])
     await way.running()
     await way.source.stop()
-    await _delete_topic(way, way.cursors_topic)
+    await delete_topic(way.kafka, way.cursors_topic)
     await way.mongo.payments.delete_one({"_id": gone["_id"]})
     await way.remake_topics()
     way.source.start()
     await way.require_right()
     assert await _live(way, 20)
-
-
-async def _delete_topic(way: System, name: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=way.servers["KAFKA_BOOTSTRAP_SERVERS"])
-    await admin.start()
-
-    async def gone() -> bool:
-        return name not in await admin.list_topics()
-
-    try:
-        await admin.delete_topics([name])
-        await way.until(gone, f"{name} is gone")  # brokers hear of it a moment later
-    finally:
-        await admin.close()
 
 
 MAPPED = """
