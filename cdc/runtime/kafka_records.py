@@ -4,6 +4,7 @@ Only committed records are seen, in order. The end of a stretch is asked for reg
 transactions (an own record may lie behind somebody else's open one), so reading may wait for them.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -14,6 +15,9 @@ from aiokafka.errors import (
     KafkaError,
     LeaderNotAvailableError,
     NoOffsetForPartitionError,
+    NotLeaderForPartitionError,
+    ReplicaNotAvailableError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.offset import OffsetRequest
@@ -29,7 +33,16 @@ RECORDS_MAX = 500
 FETCH_BYTES = 4 * 1024 * 1024
 STILL_SECONDS_MAX = 30.0
 """An open transaction ends at the latest by its time-out (12 s) and the broker's scan (10 s)."""
+LEADER_SECONDS_MAX = 5.0
+"""A partition gets its leader, or another, in far less; until then it is asked again."""
+LEADER_RETRY_SECONDS = 0.05
 
+_NO_LEADER_YET = (
+    LeaderNotAvailableError,
+    NotLeaderForPartitionError,
+    ReplicaNotAvailableError,
+    UnknownTopicOrPartitionError,  # of a broker that was named as the leader: it has not heard yet
+)
 _EARLIEST, _LATEST = -2, -1
 _ANY_REPLICA, _READ_UNCOMMITTED = -1, 0
 
@@ -54,20 +67,35 @@ async def spans(
 ) -> dict[int, tuple[int, int]]:
     """First offset and next offset to be written, by partition (None: all of the topic).
 
-    Raises ``Absent`` where the topic or a partition does not exist.
+    Raises ``Absent`` where the topic or a partition does not exist, ``Unavailable`` where a
+    partition has no leader for ``LEADER_SECONDS_MAX``.
     """
+    wanted = None if partitions is None else sorted(partitions)
     async with kafka_client(connection, f"ask offsets of {topic}") as client:
-        leaders = await _leaders(client, topic)
-        wanted = sorted(leaders if partitions is None else partitions)
-        if not leaders or not set(wanted) <= leaders.keys():
-            raise Absent(
-                f"has partitions {sorted(leaders)}, not {wanted}" if leaders else "does not exist",
-                operation="ask offsets",
-                subject=topic,
-            )
-        asked = {partition: leaders[partition] for partition in wanted}
-        starts = await _offsets(client, topic, asked, _EARLIEST)
-        ends = await _offsets(client, topic, asked, _LATEST)
+        ends = time.monotonic() + LEADER_SECONDS_MAX
+        while True:
+            try:
+                return await _spans(client, topic, wanted)
+            except _NO_LEADER_YET:
+                if time.monotonic() > ends:
+                    raise
+                await asyncio.sleep(LEADER_RETRY_SECONDS)
+
+
+async def _spans(
+    client: AIOKafkaClient, topic: str, partitions: Sequence[int] | None
+) -> dict[int, tuple[int, int]]:
+    leaders = await _leaders(client, topic)
+    wanted = sorted(leaders) if partitions is None else partitions
+    if not leaders or not set(wanted) <= leaders.keys():
+        raise Absent(
+            f"has partitions {sorted(leaders)}, not {wanted}" if leaders else "does not exist",
+            operation="ask offsets",
+            subject=topic,
+        )
+    asked = {partition: leaders[partition] for partition in wanted}
+    starts = await _offsets(client, topic, asked, _EARLIEST)
+    ends = await _offsets(client, topic, asked, _LATEST)
     return {partition: (starts[partition], ends[partition]) for partition in wanted}
 
 
