@@ -27,6 +27,7 @@ from cdc.runtime.errors import (
 from cdc.runtime.kafka import (
     START_SECONDS_MAX,
     KafkaConnection,
+    bootstrapped,
     bounded,
     ended,
     explained,
@@ -177,7 +178,7 @@ class Publisher:
         operation = "start publisher"
         try:
             async with asyncio.timeout(START_SECONDS_MAX):
-                await client.bootstrap()
+                await bootstrapped(client)
                 return await last_outcome(client, self._transactional_id)
         except (KafkaError, OSError, TimeoutError, NotImplementedError) as error:
             raise await explained(error, self._connection, operation) from error

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, NoBrokersAvailable
 from aiokafka.helpers import create_ssl_context
 
 from cdc.runtime.errors import LedgerError, SettingsError, Unavailable, Unfit
@@ -172,6 +172,17 @@ async def explained(
     )
 
 
+async def bootstrapped(client: AIOKafkaClient) -> None:
+    """Finds the cluster's brokers; aiokafka's errors.
+
+    A broker that is cut off from its controllers names none, itself included. The library takes
+    that for success, and asserts later (``coordinator_lookup``).
+    """
+    await client.bootstrap()
+    if not client.cluster.brokers():
+        raise NoBrokersAvailable("the broker that answers names none as alive")
+
+
 @asynccontextmanager
 async def kafka_client(
     connection: KafkaConnection, operation: str
@@ -181,7 +192,7 @@ async def kafka_client(
     try:
         try:
             async with asyncio.timeout(START_SECONDS_MAX):
-                await client.bootstrap()
+                await bootstrapped(client)
         except (KafkaError, OSError, TimeoutError) as error:
             raise await explained(error, connection, operation) from error
         try:

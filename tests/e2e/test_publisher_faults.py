@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.cluster import ClusterMetadata
 
 from cdc.kafka.cursor_reader import read_cursors
 from cdc.publisher import Publisher
 from cdc.runtime.errors import Doubt, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.kafka_abandon import abandon
+from cdc.runtime.kafka_records import spans
 from compose.stack.kafka import KafkaServer
 from compose.stack.ports import LOOPBACK, free_port
 from schemas.envelope import Event
@@ -209,6 +211,32 @@ async def _bring_back(broker: Broker, proxy: FaultProxy, how: str) -> None:
         await proxy.accept()
     else:
         await broker.server.start()
+
+
+async def test_k9_a_broker_that_names_none_alive_is_no_broker(
+    broker: Broker,
+    proxy: FaultProxy,
+    topic: str,
+    cursors: str,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So it answers while it is cut off from its controllers; the library takes it so."""
+    understood = ClusterMetadata.update_metadata
+
+    def emptied(metadata: ClusterMetadata, answer: Any) -> None:
+        answer.brokers = []
+        understood(metadata, answer)
+
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(ClusterMetadata, "update_metadata", emptied)
+        with pytest.raises(Unavailable, match="names none as alive"):
+            await start()
+        with pytest.raises(Unavailable, match="names none as alive"):
+            await spans(broker.direct, topic)
+    publisher = await start()
+    await publisher.publish(*batch(topic, cursors, 1))
+    assert await numbers(broker.direct, topic) == [1]
 
 
 async def test_k10_a_commit_that_was_cut_off_may_still_happen(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -31,6 +32,16 @@ def place() -> Iterator[Place]:
     mine = Place(f"e2e-{uuid.uuid4().hex[:8]}")
     yield mine
     stack_command("down", "--name", mine.name)
+
+
+async def held(place: Place, name: str) -> bool:
+    """Whether a server's process is there; it is stopped then, and goes on only when resumed."""
+    with suppress(OSError, ValueError, psutil.NoSuchProcess):
+        for each in psutil.Process(int(place.pid_file.read_text())).children(recursive=True):
+            if each.name() == name:
+                each.suspend()
+                return True
+    return False
 
 
 def living(processes: list[psutil.Process]) -> list[psutil.Process]:
@@ -135,11 +146,13 @@ async def test_a_stack_with_an_owner_ends_and_vanishes_with_it(place: Place) -> 
 
 @pytest.mark.parametrize("whom", ["command", "supervisor"])
 def test_an_interrupted_start_leaves_no_server(place: Place, whom: str) -> None:
+    """Kafka is held meanwhile: a start that is interrupted too late would be a whole one."""
     command = [sys.executable, "-m", "compose.stack", "up", "--name", place.name]
     with subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as starter:
         assert starter.stdout is not None
+        asyncio.run(until(lambda: held(place, "java"), DEATH_SECONDS_MAX, "the start of Kafka"))
         first = starter.stdout.readline()
         supervisor = psutil.Process(int(place.pid_file.read_text()))
         family = [supervisor, *supervisor.children(recursive=True)]
@@ -147,6 +160,8 @@ def test_an_interrupted_start_leaves_no_server(place: Place, whom: str) -> None:
             starter.send_signal(signal.SIGINT)
         else:
             supervisor.terminate()
+        for each in living(family):
+            each.resume()
         rest = starter.stdout.read()
     assert "answers on" in first
     assert "Traceback" not in rest
