@@ -42,6 +42,9 @@ class Cluster:
     def get_random_node(self) -> int:
         return LEADER
 
+    def brokers(self) -> list[int]:
+        return [LEADER]
+
     async def send(self, node: int, request: Any) -> Answer:
         assert node == LEADER
         if isinstance(request, OffsetRequest):
@@ -70,6 +73,7 @@ async def asked(
     class Client:
         def __init__(self, **_: Any) -> None:
             self.send, self.get_random_node = cluster.send, cluster.get_random_node
+            self.cluster = cluster
 
         async def bootstrap(self) -> None: ...
         async def close(self) -> None: ...
