@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerClosed
 from aiokafka.structs import TopicPartition
 
 from cdc.kafka.batches import BATCH_BYTES, Batches, Codes, Failure, Refusal
@@ -190,7 +190,6 @@ class Publisher:
         self._tainted = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(START_SECONDS_MAX):
-                await producer.client.set_topics(self._topics)
                 producer_id = producer._txn_manager.producer_id
                 hanging = await open_partitions(producer.client, self._topics, producer_id)
                 if hanging and outcome is Outcome.UNKNOWN:
@@ -273,6 +272,10 @@ class Publisher:
         else:
             error = body.exception() or _doubt("cancelled from elsewhere")
         known = mapped(error, "publish", subject=self._transactional_id)
+        if isinstance(error, IllegalOperation | ProducerClosed):
+            # The client had died before, of what the broker told it about another partition.
+            fenced = Fenced in map(code_kind, self._codes.values())
+            known = Fenced(known.message, operation="publish") if fenced else _doubt(known.message)
         if not isinstance(known, Fenced | Refused | Unfit | BrokenPromise | Doubt):
             known = _doubt(str(known))
         await self._end(body, abort=body.done() and isinstance(known, Refused | Unfit))

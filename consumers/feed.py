@@ -131,11 +131,14 @@ class Feed:
         self.lost.clear()
 
     async def spans(self, places: set[Place]) -> dict[Place, tuple[int, int]]:
-        """First offset and end of what is committed."""
+        """First offset and end of what is committed; ``Unavailable`` also outside the group."""
+        consumer = self._consumer  # of one membership, which may end while it is asked
+        if consumer is None:
+            raise Unavailable("the group is left", operation="ask offsets")
         partitions = [TopicPartition(*place) for place in places]
         try:
-            starts = await self._consumer.beginning_offsets(partitions)
-            ends = await self._consumer.end_offsets(partitions)
+            starts = await consumer.beginning_offsets(partitions)
+            ends = await consumer.end_offsets(partitions)
         except (KafkaError, OSError, TimeoutError) as error:
             raise mapped(error, "ask offsets") from error
         return {Place(*each): (starts[each], ends[each]) for each in partitions}
@@ -250,7 +253,11 @@ class Feed:
         self._behind = behind
         if stuck:
             self._behind = {}
-            self._condemned = f"records wait and are not read: {stuck[0].topic}"
+            self.condemn(f"records wait and are not read: {stuck[0].topic}")
+
+    def condemn(self, fault: str) -> None:
+        """The next poll fails of it, and the group is joined anew by another client."""
+        self._condemned = fault
 
     async def tell_kafka(self, offsets: Mapping[Place, int]) -> None:
         """Kafka's own offsets, for lag tools only: a failure is of no consequence."""

@@ -22,6 +22,8 @@ from schemas.sql import query
 
 CONSUMER = "consumer"
 """The kind of its rows in ``sync.observed``."""
+CLIENT_LOST_FACTOR = 3
+"""So much longer than it takes to say that Kafka is silent, until the client is blamed for it."""
 
 
 class Keeper:
@@ -79,7 +81,8 @@ class Keeper:
         if now - self._checked_at < self._limits.check_seconds:
             return
         self._checked_at = now
-        await self._tried(self._placing.check_topics())
+        if await self._tried(self._placing.check_topics()):
+            self._check_client()
         await self._tried(self._count_dead_letters())
         if self._progress.state is State.IDLE:
             await self._tried(self._feed.look_after())
@@ -109,13 +112,26 @@ class Keeper:
             rows = await connection.fetch(query("count_open_dead_letters"))
         self._progress.metrics.dead_letters({row["entity"]: row["count"] for row in rows})
 
-    async def _tried(self, errand: Awaitable[None]) -> None:
+    def _check_client(self) -> None:
+        """Kafka answers whoever asks for the first time; the feed's client may have lost it.
+
+        It only ever asks the brokers that it knows: those may all have other addresses now.
+        """
+        if self._progress.state is not State.CONSUMING:
+            silent = self._feed.silent_seconds(self._progress.clock())
+            if silent > CLIENT_LOST_FACTOR * self._limits.kafka_silent_seconds:
+                self._feed.condemn("Kafka answers, but not this client")
+
+    async def _tried(self, errand: Awaitable[None]) -> bool:
+        """Whether it went well."""
         try:
             await errand
         except LedgerError as error:
             if str(error) != self._last_error:  # told once, not at every turn
                 self._progress.log.warning("consumer errand failed", error=str(error))
             self._last_error = str(error)
+            return False
+        return True
 
 
 class _Kept:

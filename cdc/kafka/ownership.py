@@ -17,7 +17,7 @@ from aiokafka.coordinator.protocol import (
 )
 from aiokafka.errors import KafkaError
 
-from cdc.runtime.errors import LedgerError
+from cdc.runtime.errors import LedgerError, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, ended, started
 from cdc.runtime.kafka_errors import mapped
 
@@ -161,7 +161,11 @@ class Ownership:
                     polling.cancel()
                     await asyncio.wait({polling})
         except (KafkaError, OSError, TimeoutError) as error:
-            raise mapped(error, operation) from error
+            reason = mapped(error, operation)
+            if isinstance(reason, Unfit):
+                raise reason from error
+            # Nothing was read or written: whatever it is, this membership ends and another begins.
+            raise Unavailable(reason.message, operation=operation) from error
         finally:
             leaving.cancel()
             await ended(consumer)

@@ -58,6 +58,8 @@ async def describe_topics(
                 continue
             _check(code, operation, topic["topic"])
             replicas = [len(partition["replicas"]) for partition in topic["partitions"]]
+            if not replicas:
+                raise Unavailable("no partition yet", operation=operation, subject=topic["topic"])
             shapes[topic["topic"]] = (len(replicas), min(replicas))
         configs = await _configs(client, sorted(shapes)) if shapes else {}
     return {name: TopicState(*shape, configs[name]) for name, shape in shapes.items()}

@@ -156,11 +156,7 @@ def kind_of(error: BaseException) -> type[LedgerError] | None:
     """The branch of our tree for an error of the client or the network; None: not mapped."""
     if isinstance(error, LedgerError):
         return type(error)
-    error = _behind(error)
-    for base in type(error).__mro__:
-        if base in _KIND_OF:
-            return _KIND_OF[base]
-    return None
+    return _kind(_behind(error))
 
 
 def mapped(
@@ -190,10 +186,24 @@ def code_kind(code: int) -> type[LedgerError]:
     return kind_of(kafka.for_code(code)()) or BrokenPromise
 
 
+def _kind(error: BaseException) -> type[LedgerError] | None:
+    if type(error) is kafka.KafkaError:  # an answer that the client did not expect
+        return Unavailable
+    for base in type(error).__mro__:
+        if base in _KIND_OF:
+            return _KIND_OF[base]
+    return None
+
+
 def _behind(error: BaseException) -> BaseException:
-    """What the client wrapped because it did not expect it, or as "connection closed"."""
-    if type(error) in (kafka.KafkaError, kafka.KafkaConnectionError):
-        return error if error.__cause__ is None else _behind(error.__cause__)
+    """What the client wrapped as "connection closed", or because it did not expect it.
+
+    Its own stumbling (over a frame that is none of Kafka's, over a cluster that names no broker)
+    stays wrapped: whoever holds the client makes a new one and tries again.
+    """
+    if type(error) in (kafka.KafkaError, kafka.KafkaConnectionError) and error.__cause__:
+        behind = _behind(error.__cause__)
+        return error if _kind(behind) in (None, BrokenPromise) else behind
     return error
 
 

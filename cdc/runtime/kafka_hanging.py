@@ -15,7 +15,13 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    LeaderNotAvailableError,
     NotCoordinatorError,
+    NotLeaderForPartitionError,
+    ReplicaNotAvailableError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.structs import TopicPartition
@@ -26,6 +32,14 @@ RETRY_SECONDS = 0.05
 
 _NOT_OPEN = -1
 _NOT_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
+_NO_LEADER_YET = (
+    LeaderNotAvailableError,
+    NotLeaderForPartitionError,
+    ReplicaNotAvailableError,
+    UnknownTopicOrPartitionError,
+)
+_TRANSACTIONAL_ID_NOT_FOUND = 105
+_UNTOLD = (0, _TRANSACTIONAL_ID_NOT_FOUND, TransactionalIdAuthorizationFailed.errno)
 
 
 class Outcome(Enum):
@@ -47,7 +61,10 @@ _OUTCOMES = {
 
 
 async def last_outcome(client: AIOKafkaClient, transactional_id: str) -> Outcome:
-    """To be asked before the fence, which makes the broker forget it. Waits for a coordinator."""
+    """To be asked before the fence, which makes the broker forget it. Waits for a coordinator.
+
+    Raises what the broker answers instead of the state, unless it has or may tell none.
+    """
     while True:
         try:
             node = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
@@ -57,26 +74,50 @@ async def last_outcome(client: AIOKafkaClient, transactional_id: str) -> Outcome
             code, _, state, *_ = answer.transactions[0]
         except _NOT_YET:
             code = _NOT_YET[0].errno
-        if for_code(code) not in _NOT_YET:
+        if code in _UNTOLD:
             return _OUTCOMES.get(state, Outcome.UNKNOWN)
+        if for_code(code) not in _NOT_YET:
+            raise for_code(code)("the last transaction's state")
         await asyncio.sleep(RETRY_SECONDS)
 
 
 async def open_partitions(
     client: AIOKafkaClient, topics: Iterable[str], producer_id: int
 ) -> list[TopicPartition]:
-    """Where a transaction of the producer is open, as far as we have the right to know."""
+    """Where a transaction of the producer is open, as far as we have the right to know.
+
+    Asks again while the cluster does not tell who leads a partition: to pass one over is to leave
+    it hanging. Topics that do not exist are passed over.
+    """
+    names = frozenset(topics)
+    told = await client.set_topics(names)
+    while True:
+        if told:
+            try:
+                return await _open_partitions(client, names, producer_id)
+            except _NO_LEADER_YET:
+                pass  # as where it was not told
+        await asyncio.sleep(RETRY_SECONDS)
+        told = await client.force_metadata_update()
+
+
+async def _open_partitions(
+    client: AIOKafkaClient, topics: Iterable[str], producer_id: int
+) -> list[TopicPartition]:
     by_leader: dict[int, dict[str, list[int]]] = {}
     for topic in topics:
         for partition in client.cluster.partitions_for_topic(topic) or ():
             leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
-            if leader is not None and leader >= 0:
-                by_leader.setdefault(leader, {}).setdefault(topic, []).append(partition)
+            if leader is None or leader < 0:
+                raise LeaderNotAvailableError(f"{topic}:{partition}")
+            by_leader.setdefault(leader, {}).setdefault(topic, []).append(partition)
     found = []
     for leader, partitions in by_leader.items():
         answer: Any = await client.send(leader, DescribeProducers(partitions))
         for topic, answers, _ in answer.topics:
-            for partition, _, _, producers, _ in answers:
+            for partition, code, _, producers, _ in answers:
+                if code not in (0, TopicAuthorizationFailedError.errno):
+                    raise for_code(code)(f"{topic}:{partition}")
                 if any(each[0] == producer_id and each[5] != _NOT_OPEN for each in producers):
                     found.append(TopicPartition(topic, partition))
     return found

@@ -10,51 +10,19 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.protocol.offset import OffsetRequest
 
 from cdc.runtime import kafka_records
 from cdc.runtime.errors import Absent, LedgerError, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.kafka_records import spans
+from tests.kafka_network import BROKER, answer, replace_network
 
 CONNECTION = KafkaConnection(bootstrap_servers="broker:9092")
-LEADER, NOBODY = 1, -1
+NOBODY = -1
 MOVED = NotLeaderForPartitionError.errno
 UNHEARD = UnknownTopicOrPartitionError.errno
 ELECTING = LeaderNotAvailableError.errno
 FORBIDDEN = TopicAuthorizationFailedError.errno
-
-
-class Answer:
-    def __init__(self, topics: Sequence[Any]) -> None:
-        self.topics = topics
-
-    def to_object(self) -> dict[str, Any]:
-        return {"topics": self.topics}
-
-
-class Cluster:
-    """A topic of one partition; each script's last entry is repeated."""
-
-    def __init__(self, leaders: list[int], codes: list[int], topic_codes: list[int]) -> None:
-        self._leaders, self._codes, self._topic_codes = leaders, codes, topic_codes
-
-    def get_random_node(self) -> int:
-        return LEADER
-
-    def brokers(self) -> list[int]:
-        return [LEADER]
-
-    async def send(self, node: int, request: Any) -> Answer:
-        assert node == LEADER
-        if isinstance(request, OffsetRequest):
-            return Answer([("t", [(0, _next(self._codes), -1, 7)])])
-        found = {
-            "error_code": _next(self._topic_codes),
-            "topic": "t",
-            "partitions": [{"partition": 0, "leader": _next(self._leaders)}],
-        }
-        return Answer([found])
 
 
 def _next(script: list[int]) -> int:
@@ -64,21 +32,25 @@ def _next(script: list[int]) -> int:
 async def asked(
     monkeypatch: pytest.MonkeyPatch,
     *,
-    leaders: Sequence[int] = (LEADER,),
+    leaders: Sequence[int] = (BROKER,),
     codes: Sequence[int] = (0,),
     topic_codes: Sequence[int] = (0,),
 ) -> dict[int, tuple[int, int]]:
-    cluster = Cluster([*leaders], [*codes], [*topic_codes])
+    """Of a topic of one partition; the last entry of each script is repeated."""
+    led_by, offset_codes, found_codes = [*leaders], [*codes], [*topic_codes]
 
-    class Client:
-        def __init__(self, **_: Any) -> None:
-            self.send, self.get_random_node = cluster.send, cluster.get_random_node
-            self.cluster = cluster
+    def topics() -> dict[str, Any]:
+        partitions = [{"partition": 0, "leader": _next(led_by)}]
+        code = _next(found_codes)
+        return {"topics": [{"error_code": code, "topic": "t", "partitions": partitions}]}
 
-        async def bootstrap(self) -> None: ...
-        async def close(self) -> None: ...
-
-    monkeypatch.setattr("cdc.runtime.kafka.AIOKafkaClient", Client)
+    replace_network(
+        monkeypatch,
+        {
+            "TopicsRequest": lambda: answer(to_object=topics),
+            "OffsetRequest": lambda: answer(topics=[("t", [(0, _next(offset_codes), -1, 7)])]),
+        },
+    )
     monkeypatch.setattr(kafka_records, "LEADER_RETRY_SECONDS", 0.0)
     return await spans(CONNECTION, "t")
 
@@ -91,7 +63,7 @@ async def test_a_leader_that_says_no_is_asked_again(
 
 
 async def test_a_partition_without_a_leader_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await asked(monkeypatch, leaders=[NOBODY, NOBODY, LEADER]) == {0: (7, 7)}
+    assert await asked(monkeypatch, leaders=[NOBODY, NOBODY, BROKER]) == {0: (7, 7)}
     assert await asked(monkeypatch, topic_codes=[ELECTING, 0]) == {0: (7, 7)}
 
 

@@ -1,6 +1,7 @@
 """What the publisher relies on inside the pinned client, and the map of Kafka's errors."""
 
 import inspect
+import struct
 import subprocess
 import sys
 
@@ -58,6 +59,29 @@ def test_what_the_client_wrapped_is_judged_by_its_cause() -> None:
     wrapped = aiokafka.errors.KafkaError("Unexpected error during batch delivery")
     wrapped.__cause__ = aiokafka.errors.ClusterAuthorizationFailedError()
     assert type(mapped(wrapped, "publish")) is errors.Unfit
+
+
+@pytest.mark.parametrize("wrapper", ["KafkaError", "KafkaConnectionError"])
+@pytest.mark.parametrize(
+    "cause",
+    [
+        None,
+        struct.error("4 bytes"),
+        IndexError(),
+        UnicodeDecodeError("utf8", b"", 0, 1, "x"),
+        AssertionError("Did we not perform bootstrap?"),
+        RuntimeError(),
+        KeyError(),
+    ],
+    ids=repr,
+)
+def test_what_the_client_stumbled_over_is_tried_again(
+    wrapper: str, cause: BaseException | None
+) -> None:
+    """A frame that is none of Kafka's, or an answer that nobody expected, ends no daemon."""
+    wrapped = getattr(aiokafka.errors, wrapper)("closed")
+    wrapped.__cause__ = cause
+    assert type(mapped(wrapped, "poll")) is errors.Unavailable
 
 
 def test_our_own_errors_pass_unchanged() -> None:
