@@ -218,6 +218,8 @@ class HttpClient:
             raise Unavailable(f"timed out ({type(error).__name__})") from error
         except httpx.HTTPError as error:
             raise Unavailable(f"{type(error).__name__}: {error}") from error
+        except (httpx.InvalidURL, UnicodeError) as error:  # a redirect is read, followed or not
+            raise BadAnswer("a redirect to no address", category="redirect") from error
         return _decoded(body, response.headers.get("content-type", ""), decoder)
 
     async def _body(self, response: httpx.Response) -> bytearray:
@@ -309,7 +311,7 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
         return min(float(value[:10]), RETRY_AFTER_SECONDS_MAX)
     try:
         at = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: a zone beyond any day
         return None
     if at.tzinfo is None:
         return None
