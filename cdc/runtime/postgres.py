@@ -10,7 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -138,6 +138,18 @@ async def transaction(
     await (_roll_back(connection) if dry_run else _commit(connection, operation))
 
 
+async def copy_in(connection: Connection, table: str, text: bytes) -> None:
+    """COPYs rows, in COPY's text format, into a temporary table of this session.
+
+    A statement like any other: the client's limit, a lost connection and a cancelled task end it.
+    For that the rows must be one buffer. Of a stream asyncpg waits for room before each piece, and
+    neither its limit nor the loss of the connection ends that wait. So ``text`` is held in memory
+    some four times over: a long table is copied in parts, by several calls.
+    """
+    rows: Any = memoryview(text)  # bytes are taken for a file's name; the stubs know no buffers
+    await connection.copy_to_table(table, schema_name="pg_temp", source=rows)
+
+
 def row_count(tag: str) -> int:
     """The row count of a command's tag: ``INSERT 0 5``, ``UPDATE 5``."""
     return int(tag.rpartition(" ")[2])
@@ -247,7 +259,7 @@ def mapped(error: BaseException, operation: str, subject: str = "") -> LedgerErr
     """The error of our tree that says the same; an unknown one is ours to mend."""
     if isinstance(error, LedgerError):
         return error
-    kind, code = _kind(error), getattr(error, "sqlstate", None) or ""
+    kind, code = _kind(error, operation), getattr(error, "sqlstate", None) or ""
     text = f"{code} {error}".strip() if str(error) else type(error).__name__
     hint = _HINTS.get(kind, "")
     if not code and (fault := _tls_fault(error)) is not None:
@@ -267,10 +279,13 @@ def mapped(error: BaseException, operation: str, subject: str = "") -> LedgerErr
     return kind(text, **where)
 
 
-def _kind(error: BaseException) -> type[LedgerError]:
+def _kind(error: BaseException, operation: str) -> type[LedgerError]:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
-        return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], BrokenPromise)
+        # A pooler or proxy whose server is away may give no code, or one of its own.
+        between = operation == CONNECT or not state
+        unknown = Unavailable if between else BrokenPromise
+        return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], unknown)
     if isinstance(error, asyncpg.ClientConfigurationError):
         return SettingsError
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched | OSError | TimeoutError):

@@ -16,7 +16,7 @@ from cdc.runtime.errors import (
     Unavailable,
     Unfit,
 )
-from cdc.runtime.postgres import mapped
+from cdc.runtime.postgres import CONNECT, mapped
 
 OUR_OWN = {"03", "0B", "0F", "0Z", "10", "20", "21", "24", "2D", "34", "3B"}
 """Classes that only a mistake in our SQL can bring."""
@@ -71,6 +71,32 @@ def test_every_error_is_mapped_on_purpose() -> None:
 )
 def test_what_matters_most(error: BaseException, kind: type[LedgerError]) -> None:
     assert type(mapped(error, "test")) is kind
+
+
+def told(code: str | None) -> asyncpg.PostgresError:
+    """What a server, or one that stands before it, sends."""
+    fields = {"S": "FATAL", "M": "no server"} | ({"C": code} if code else {})
+    return asyncpg.PostgresError.new(fields)
+
+
+@pytest.mark.parametrize(
+    ("code", "operation", "kind"),
+    [
+        (None, CONNECT, Unavailable),
+        (None, "apply", Unavailable),
+        ("08P01", "apply", Unavailable),  # pgbouncer's, whatever it is
+        ("58000", "apply", Unavailable),  # pgcat's
+        ("ZZ000", CONNECT, Unavailable),
+        ("0B000", CONNECT, Unavailable),
+        ("ZZ000", "apply", BrokenPromise),
+        ("28P01", CONNECT, Unfit),
+        ("3D000", CONNECT, Unfit),
+    ],
+)
+def test_poolers_whose_server_is_away_are_waited_for(
+    code: str | None, operation: str, kind: type[LedgerError]
+) -> None:
+    assert type(mapped(told(code), operation)) is kind
 
 
 def test_ours_pass_and_refusals_tell_their_code() -> None:
