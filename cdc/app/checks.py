@@ -22,7 +22,7 @@ from cdc.operation.check import (
 from cdc.quota import HourlyQuota
 from cdc.runtime.postgres import session, translated
 from cdc.settings import MongoSettings, Settings, YnabSettings
-from cdc.sources.mongo import connect
+from cdc.sources.mongo import connect, disconnect
 from cdc.sources.mongo_probe import probe, some_documents
 from consumers.migrate import missing
 
@@ -118,7 +118,7 @@ async def _mongo(
         if sample and not any(each.outcome == FAIL for each in unreadable):
             told += await _sampled(database, name, normaliser, sample)
     finally:
-        client.close()
+        await disconnect(client)
     return checks
 
 

@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import pymongo
 from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
@@ -38,6 +39,8 @@ SEND_AHEAD_SECONDS = 0.0005
 """So long the loop rests after sending a getMore ahead, so that it really leaves."""
 CONNECT_SECONDS = 8.0
 COMMAND_SECONDS = 60.0
+CLOSE_SECONDS = 1.0
+"""So long the server may take to hear that we leave. What it does not hear, it forgets in time."""
 STREAM = "database"
 """Not the database's name: then another database's cursor would not be found, nor refused."""
 
@@ -60,6 +63,16 @@ def connect(uri: str) -> Any:
             socketTimeoutMS=int(COMMAND_SECONDS * 1000),
             readPreference="primary",
         )
+
+
+async def disconnect(client: Any) -> None:
+    """Ends a client of ``connect``, with its connections, in about ``CLOSE_SECONDS`` at the most.
+
+    The driver tells the server which sessions end, and waits for a server that is gone, on the
+    thread that it is closed on: never the loop's. A caller that is cancelled does not wait for it.
+    """
+    with pymongo.timeout(CLOSE_SECONDS):
+        await asyncio.shield(asyncio.to_thread(client.close))
 
 
 class MongoSource:
@@ -285,10 +298,12 @@ class MongoSource:
         """Every session connects anew: nothing is remembered of what failed."""
 
     async def close(self) -> None:
-        client, self._client = self._client, None
+        client = self._client
         if client is None:
             return
-        self._client = client
-        await self._drop_cursor()
-        self._client = None
-        client.close()
+        try:
+            with pymongo.timeout(CLOSE_SECONDS):
+                await self._drop_cursor()
+        finally:
+            self._client = None
+            await disconnect(client)

@@ -28,7 +28,11 @@ _NO_LOGIN = frozenset({11, 18, 8000})
 _PASSING = frozenset(
     {6, 7, 24, 43, 50, 63, 89, 91, 133, 134, 150, 175, 189, 202, 234, 237, 239, 246, 262}
     | {290, 358, 384, 9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 136}
+    | {46, 146, 211, 365}  # locks, memory, keys of cluster times, and "temporarily" itself
+    | {279, 355, 407, 10058, 46841, 91331, 10045600}  # interruptions, or of the connection
+    | {402, 433, 449, 450, 453, 462, 463, 473}  # an overloaded server
 )
+_PASSING_LABELS = ("ResumableChangeStreamError", "RetryableError", "SystemOverloadedError")
 
 
 def is_code(error: PyMongoError, code: int) -> bool:
@@ -104,7 +108,7 @@ def _of(error: PyMongoError, operation: str, subject: str, *, at_open: bool) -> 
         )
     if error.code in _POSITION_LOST:
         return Gap(f"the position is lost: {text}", operation=operation, subject=subject)
-    if error.code in _PASSING or error.has_error_label("ResumableChangeStreamError"):
+    if error.code in _PASSING or any(map(error.has_error_label, _PASSING_LABELS)):
         return Unavailable(text, operation=operation, subject=subject)
     if at_open:
         return Gap(f"the stored token is refused: {text}", operation=operation, subject=subject)

@@ -1,0 +1,114 @@
+"""The end of a MongoDB source, above all of one whose server is gone.
+
+It is closed at the first error of an outage, in the loop that keeps every consumer group alive.
+"""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pymongo.client_session_shared import _ServerSession
+
+from cdc.sources.mongo import CONNECT_SECONDS, MongoSource, connect
+
+TICK_SECONDS = 0.02
+GAP_SECONDS_MAX = 2.0
+"""Far above what a busy machine needs for a tick, far below the driver's wait for a server."""
+
+
+@pytest.fixture
+def dead_uri() -> Iterator[str]:
+    """Of a port on which nobody listens, kept so that nobody will."""
+    with socket.socket() as kept:
+        kept.bind(("127.0.0.1", 0))
+        yield f"mongodb://127.0.0.1:{kept.getsockname()[1]}/books"
+
+
+def source_with(client: Any, database: Any = None) -> MongoSource:
+    source = MongoSource("mongo", "mongodb://127.0.0.1/books", ["payments"])
+    source._client, source._database = client, database
+    return source
+
+
+async def longest_gap_seconds(ended: asyncio.Event) -> float:
+    """The longest time for which the loop did nothing, until ``ended``."""
+    now = asyncio.get_running_loop().time
+    last, longest = now(), 0.0
+    while not ended.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), TICK_SECONDS)
+        last, longest = now(), max(longest, now() - last)
+    return longest
+
+
+async def test_a_close_without_a_server_leaves_the_loop_alone(dead_uri: str) -> None:
+    """The driver looks for a server, to end the sessions that it keeps."""
+    client = connect(dead_uri)
+    client.delegate._topology._session_pool.appendleft(_ServerSession(0))
+    source, ended = source_with(client), asyncio.Event()
+    ticking = asyncio.create_task(longest_gap_seconds(ended))
+    await asyncio.sleep(0)
+    started = asyncio.get_running_loop().time()
+    await source.close()
+    taken_seconds = asyncio.get_running_loop().time() - started
+    ended.set()
+    assert await ticking < GAP_SECONDS_MAX < CONNECT_SECONDS / 2
+    assert taken_seconds < CONNECT_SECONDS / 2, "nor is the process held for so long"
+
+
+class Client:
+    """A driver that closes when it is let."""
+
+    def __init__(self) -> None:
+        self.asked, self.may, self.closed = threading.Event(), threading.Event(), threading.Event()
+
+    def close(self) -> None:
+        self.asked.set()
+        assert self.may.wait(10)
+        self.closed.set()
+
+
+async def set_in(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, 10)
+
+
+async def test_who_is_cancelled_at_a_close_does_not_wait_for_the_server() -> None:
+    client = Client()
+    task = asyncio.create_task(source_with(client).close())
+    await set_in(client.asked)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(5):
+            await task
+    assert not client.closed.is_set()
+    client.may.set()
+    await set_in(client.closed)
+
+
+class Silent:
+    """A database that never answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def command(self, *_args: Any, **_options: Any) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_who_is_cancelled_before_leaves_no_connection_behind() -> None:
+    client, database = Client(), Silent()
+    client.may.set()
+    source = source_with(client, database)
+    source._cursor_id = 7
+    task = asyncio.create_task(source.close())
+    await database.asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert client.closed.is_set()
+    await source.close()  # again: nothing is left to end
