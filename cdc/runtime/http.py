@@ -27,6 +27,7 @@ from cdc.runtime.errors import (
     Unavailable,
     Unfit,
 )
+from cdc.runtime.http_connections import transport
 
 T = TypeVar("T")
 Json = Any
@@ -130,10 +131,9 @@ class HttpClient:
                     write=limits.write_seconds,
                     pool=limits.pool_seconds,
                 ),
-                verify=_tls(),
                 follow_redirects=False,
                 trust_env=False,  # no proxy and no .netrc that settings do not name
-                transport=self._transport,
+                transport=self._transport or transport(_tls()),
             )
         return self._client
 
