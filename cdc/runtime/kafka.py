@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import collect_hosts
 from aiokafka.errors import KafkaConnectionError, KafkaError, NoBrokersAvailable
 from aiokafka.helpers import create_ssl_context
 
 from cdc.runtime.errors import LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.kafka_abandon import abandon
+from cdc.runtime.kafka_connections import close_what_is_cancelled, connected
 from cdc.runtime.kafka_errors import code_kind, code_name, mapped
 from cdc.runtime.kafka_fetch import read_fetches_at_once
 from cdc.runtime.kafka_foreign import read_foreign_records
@@ -72,7 +73,7 @@ class KafkaConnection:
 
     async def connect(self, host: str, port: int) -> Any:
         """One authenticated connection (aiokafka's, unmapped errors), for a single question."""
-        return await create_conn(host, port, **self._network_options())
+        return await connected(host, port, **self._network_options())
 
     def _network_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
@@ -122,6 +123,7 @@ async def started(
     seconds_max: float = START_SECONDS_MAX,
 ) -> None:
     """Starts a producer or consumer; on failure it is closed and the true reason raised."""
+    close_what_is_cancelled()
     read_foreign_records()
     read_fetches_at_once()
     try:
@@ -178,6 +180,7 @@ async def bootstrapped(client: AIOKafkaClient) -> None:
     A broker that is cut off from its controllers names none, itself included. The library takes
     that for success, and asserts later (``coordinator_lookup``).
     """
+    close_what_is_cancelled()
     await client.bootstrap()
     if not client.cluster.brokers():
         raise NoBrokersAvailable("the broker that answers names none as alive")

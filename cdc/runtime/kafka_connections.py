@@ -1,0 +1,48 @@
+"""Connections of aiokafka that end with whoever is cancelled while opening them.
+
+The library knows a connection once it is made, and that of a bootstrap not even then: a deadline,
+or the end of a session, left it open until it was collected. It replaces insides of aiokafka: the
+version is pinned and a test cancels at every step.
+"""
+
+import asyncio
+from typing import Any
+
+import aiokafka.client
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
+
+_library_bootstrap = AIOKafkaClient.bootstrap
+_bootstraps: dict[Any, list[AIOKafkaConnection]] = {}
+"""What each bootstrap has opened, by its task."""
+
+
+async def connected(host: str, port: int, **options: Any) -> Any:
+    """A connection, authenticated and asked for its versions; as aiokafka's ``create_conn``."""
+    connection = AIOKafkaConnection(host, port, **options)
+    _bootstraps.get(asyncio.current_task(), []).append(connection)
+    try:
+        await connection.connect()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _bootstrap(client: AIOKafkaClient) -> None:
+    task = asyncio.current_task()
+    opened = _bootstraps[task] = []
+    try:
+        await _library_bootstrap(client)
+    except BaseException:
+        for connection in opened:
+            connection.close()
+        raise
+    finally:
+        del _bootstraps[task]
+
+
+def close_what_is_cancelled() -> None:
+    """For every client of this process, from now on."""
+    aiokafka.client.create_conn = connected
+    AIOKafkaClient.bootstrap = _bootstrap
