@@ -148,8 +148,10 @@ class Room:
                     other.drop()
             if not self.has_room():
                 self._left.clear()
+                # Not wait_for: before Python 3.12 it may swallow a cancellation.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._left.wait(), ROOM_SECONDS)
+                    async with asyncio.timeout(ROOM_SECONDS):
+                        await self._left.wait()
         self._used_at[stream] = clock()
 
     def leave(self, stream: "PolledStream") -> None:

@@ -198,6 +198,25 @@ async def test_who_finds_no_room_waits_until_another_has_left() -> None:
     assert not room.has_room()
 
 
+@pytest.mark.parametrize("steps", range(6))
+async def test_who_waits_for_room_can_be_cancelled_while_it_changes_hands(steps: int) -> None:
+    """Else a stop would wait for a minute: until the other's read counts as left lying."""
+    time = Time()
+    room = Room(1)
+    first, waits, quicker = (PolledStream(Stream(name, ()), time, room) for name in "abc")
+    await room.enter(first)
+    waiting = asyncio.ensure_future(room.enter(waits))
+    for _ in range(6):
+        await asyncio.sleep(0)
+    first.drop()
+    await room.enter(quicker)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting}, timeout=10)
+    assert waiting.cancelled()
+
+
 async def test_a_read_that_was_left_lying_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cdc.sources.polled.HELD_SECONDS", 0.0)
     time = Time()
