@@ -6,13 +6,14 @@ version is pinned and a test cancels at every step.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiokafka.client
+from aiokafka import client as library
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 
-_library_bootstrap = AIOKafkaClient.bootstrap
+_library_bootstrap: Callable[[AIOKafkaClient], Awaitable[None]] = AIOKafkaClient.bootstrap
 _bootstraps: dict[Any, list[AIOKafkaConnection]] = {}
 """What each bootstrap has opened, by its task."""
 
@@ -44,5 +45,5 @@ async def _bootstrap(client: AIOKafkaClient) -> None:
 
 def close_what_is_cancelled() -> None:
     """For every client of this process, from now on."""
-    aiokafka.client.create_conn = connected
-    AIOKafkaClient.bootstrap = _bootstrap
+    library.create_conn = connected  # type: ignore[attr-defined]
+    AIOKafkaClient.bootstrap = _bootstrap  # type: ignore[method-assign]

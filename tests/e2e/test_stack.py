@@ -149,7 +149,12 @@ def test_an_interrupted_start_leaves_no_server(place: Place, whom: str) -> None:
     """Kafka is held meanwhile: a start that is interrupted too late would be a whole one."""
     command = [sys.executable, "-m", "compose.stack", "up", "--name", place.name]
     with subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not so in a shell's job
     ) as starter:
         assert starter.stdout is not None
         asyncio.run(until(lambda: held(place, "java"), DEATH_SECONDS_MAX, "the start of Kafka"))
