@@ -218,9 +218,15 @@ class Pipeline:
                 if task.done():
                     task.result()
             await _cancelled(reading)
-            async with asyncio.timeout(STOP_SECONDS):
-                await queue.put(None)
-                await publishing
+            try:
+                async with asyncio.timeout(STOP_SECONDS) as limit:
+                    # a publisher that has failed makes no room in a full queue
+                    await _first(queue.put(None), asyncio.wait({publishing}))
+                    await publishing
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                self._report.cut_off(STOP_SECONDS)
         finally:
             await _cancelled([*ending, *tasks])
 

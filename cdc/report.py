@@ -55,6 +55,10 @@ class Report:
         """What the stream was told could be used."""
         self.integration.answered(stream)
 
+    def cut_off(self, seconds: float) -> None:
+        """An end was asked for, and the batch under way was not committed in so many seconds."""
+        self._log.warning("batch under way is given up", seconds=seconds)
+
     def transaction(self, outcome: str) -> None:
         self._metrics.transaction(outcome)
 
