@@ -75,6 +75,12 @@ async def disconnect(client: Any) -> None:
         await asyncio.shield(asyncio.to_thread(client.close))
 
 
+def _forget(ended: "asyncio.Task[Any]") -> None:
+    """Its error is nobody's any more, whenever it comes: the loop would tell it as never met."""
+    if not ended.cancelled():
+        ended.exception()
+
+
 class MongoSource:
     """See ``protocol.Source``. One stream; the database is in its identity."""
 
@@ -168,9 +174,8 @@ class MongoSource:
                     {"killCursors": "$cmd.aggregate", "cursors": [cursor_id]}
                 )
         if ahead is not None:
-            await asyncio.wait([ahead], timeout=1.0)
-            if ahead.done() and not ahead.cancelled():
-                ahead.exception()
+            ahead.add_done_callback(_forget)
+            await asyncio.wait([ahead], timeout=CLOSE_SECONDS)
 
     async def _reply(self, wait_seconds: float) -> tuple[Reply, int]:
         """The next reply, and the count of its request. The one sent ahead, if there is one."""

@@ -5,6 +5,7 @@ It is closed at the first error of an outage, in the loop that keeps every consu
 
 import asyncio
 import contextlib
+import gc
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from pymongo.client_session_shared import _ServerSession
+from pymongo.errors import OperationFailure
 
 from cdc.sources.mongo import CONNECT_SECONDS, MongoSource, connect
 
@@ -112,3 +114,36 @@ async def test_who_is_cancelled_before_leaves_no_connection_behind() -> None:
         await task
     assert client.closed.is_set()
     await source.close()  # again: nothing is left to end
+
+
+class Slow(Silent):
+    """A database where an interrupted request takes its time to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupted = asyncio.Event()
+
+    async def command(self, command: dict[str, Any], **_options: Any) -> None:
+        if "getMore" in command:
+            await self.interrupted.wait()
+            raise OperationFailure("operation was interrupted", 237)
+
+
+async def test_a_request_that_ends_after_the_close_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An idle server takes some seconds: each stop, and each pause, left a stack in the log."""
+    monkeypatch.setattr("cdc.sources.mongo.CLOSE_SECONDS", 0.01)
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    client, database = Client(), Slow()
+    client.may.set()
+    source = source_with(client, database)
+    source._cursor_id = 7
+    source._send_ahead(5.0)
+    await source.close()
+    database.interrupted.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert told == []
