@@ -32,10 +32,8 @@ from schemas.topics import cursor_partition, entity_of
 
 STOP_SECONDS = 10.0
 """So long the batch under way may take to be committed when the source is stopped."""
-
 ASKED_SECONDS_MAX = 3720.0
 """A server may ask to be left alone for so long: an hour's quota, and what is late of it."""
-
 REJECTED_SECONDS = 300.0
 """What a server rejects is not asked again for so long, or until a person asks."""
 
@@ -153,8 +151,10 @@ class Pipeline:
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
-            await self._source.close()
-            await publisher.close()
+            try:
+                await self._source.close()
+            finally:  # whoever ends us may do so again while the source closes
+                await publisher.close()
 
     async def _follow_alone(self, stream: Stream, queue: Queue) -> None:
         """The only stream: its trouble is the source's, and ends the session."""

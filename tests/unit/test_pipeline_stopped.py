@@ -161,3 +161,30 @@ async def test_a_publish_that_fails_at_a_stop_is_not_waited_for(
     found = task.exception()
     assert found is (error if isinstance(error, Fenced) else None)
     assert str(error) in line.progress.reason
+
+
+async def test_a_source_that_ends_badly_leaves_no_publisher_behind() -> None:
+    """Its producer would go on by itself, and keep the epoch."""
+    closed: list[str] = []
+
+    class Publisher(HeldPublisher):
+        async def close(self) -> None:
+            closed.append("publisher")
+
+    class Broker(HeldBroker):
+        def publisher(self) -> Publisher:
+            return Publisher(self)
+
+    class Source(FakeSource):
+        async def close(self) -> None:
+            raise ValueError("at the end")
+
+    database, broker, stop = filled(), Broker(), asyncio.Event()
+    line = pipeline(database, broker, source=Source(database, ("a", "b")))
+    task = asyncio.create_task(line.run(stop))
+    await asyncio.wait_for(broker.asked.wait(), END_SECONDS_MAX)
+    stop.set()
+    broker.may.set()
+    with pytest.raises(ValueError, match="at the end"):
+        await task
+    assert closed == ["publisher"]
