@@ -30,6 +30,8 @@ RETRY_BACKOFF_MS = 50
 START_SECONDS_MAX = 10.0
 CLOSE_SECONDS_MAX = 2.0
 
+close_what_is_cancelled()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaConnection:
@@ -123,7 +125,6 @@ async def started(
     seconds_max: float = START_SECONDS_MAX,
 ) -> None:
     """Starts a producer or consumer; on failure it is closed and the true reason raised."""
-    close_what_is_cancelled()
     read_foreign_records()
     read_fetches_at_once()
     try:
@@ -180,7 +181,6 @@ async def bootstrapped(client: AIOKafkaClient) -> None:
     A broker that is cut off from its controllers names none, itself included. The library takes
     that for success, and asserts later (``coordinator_lookup``).
     """
-    close_what_is_cancelled()
     await client.bootstrap()
     if not client.cluster.brokers():
         raise NoBrokersAvailable("the broker that answers names none as alive")
