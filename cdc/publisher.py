@@ -275,7 +275,8 @@ class Publisher:
         if isinstance(error, IllegalOperation | ProducerClosed):
             # The client had died before, of what the broker told it about another partition.
             fenced = Fenced in map(code_kind, self._codes.values())
-            known = Fenced(known.message, operation="publish") if fenced else _doubt(known.message)
+            known = Fenced(known.message, operation="publish") if fenced else self._unfit() or known
+            known = _doubt(known.message) if isinstance(known, BrokenPromise) else known
         if not isinstance(known, Fenced | Refused | Unfit | BrokenPromise | Doubt):
             known = _doubt(str(known))
         await self._end(body, abort=body.done() and isinstance(known, Refused | Unfit))
@@ -302,17 +303,21 @@ class Publisher:
 
     def _overdue(self) -> LedgerError:
         """Why the deadline was missed, as far as the broker told."""
+        told = sorted({code_name(code) for code in self._codes.values()})
+        return self._unfit() or _doubt(
+            f"no end within {self._publish_seconds_max:g} s" + (f": {', '.join(told)}" * bool(told))
+        )
+
+    def _unfit(self) -> Unfit | None:
+        """What the broker told that a person must mend."""
         unfit = {
             f"{topic}:{partition} {code_name(code)}"
             for (topic, partition), code in self._codes.items()
             if issubclass(code_kind(code), Unfit)
         }
-        if unfit:
-            return Unfit(", ".join(sorted(unfit)), operation="publish", hint="run `cdc topics`")
-        told = sorted({code_name(code) for code in self._codes.values()})
-        return _doubt(
-            f"no end within {self._publish_seconds_max:g} s" + (f": {', '.join(told)}" * bool(told))
-        )
+        if not unfit:
+            return None
+        return Unfit(", ".join(sorted(unfit)), operation="publish", hint="run `cdc topics`")
 
 
 def _check(failures: Sequence[Failure]) -> None:

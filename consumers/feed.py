@@ -89,6 +89,7 @@ class Feed:
         )
         await started(consumer, settings.kafka, f"join group {settings.group}")
         keep_lean(consumer)
+        self._condemned = ""
         consumer.subscribe(list(settings.topics), listener=_Listener(self))
         self._consumer = consumer
 

@@ -6,11 +6,13 @@ Nothing here decides anything the loop relies on: a failure is told and tried ag
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterable
 
 import orjson
 
 from cdc.runtime.errors import LedgerError
+from cdc.runtime.kafka import KafkaConnection
+from cdc.runtime.kafka_records import spans
 from cdc.runtime.postgres import Connect, Connection, close, translated
 from cdc.runtime.retry import wait
 from consumers.feed import Feed
@@ -19,6 +21,8 @@ from consumers.rows import Place
 from consumers.settings import ConsumerSettings
 from consumers.state import Progress, State
 from schemas.sql import query
+
+AskSpans = Callable[[KafkaConnection, str, Iterable[int]], Awaitable[object]]
 
 CONSUMER = "consumer"
 """The kind of its rows in ``sync.observed``."""
@@ -41,12 +45,14 @@ class Keeper:
         connect: Connect,
         control: Connect,
         progress: Progress,
+        ask_spans: AskSpans = spans,
     ) -> None:
         self._settings = settings
         self._limits = settings.limits
         self._placing = placing
         self._feed = feed
         self._progress = progress
+        self._ask_spans = ask_spans
         self._target = _Kept(connect)
         self._control = _Kept(control)
         self._instance = settings.instance or f"{socket.gethostname()}:{os.getpid()}"
@@ -81,8 +87,8 @@ class Keeper:
         if now - self._checked_at < self._limits.check_seconds:
             return
         self._checked_at = now
-        if await self._tried(self._placing.check_topics()):
-            self._check_client()
+        await self._tried(self._placing.check_topics())
+        await self._tried(self._check_client())
         await self._tried(self._count_dead_letters())
         if self._progress.state is State.IDLE:
             await self._tried(self._feed.look_after())
@@ -112,26 +118,27 @@ class Keeper:
             rows = await connection.fetch(query("count_open_dead_letters"))
         self._progress.metrics.dead_letters({row["entity"]: row["count"] for row in rows})
 
-    def _check_client(self) -> None:
-        """Kafka answers whoever asks for the first time; the feed's client may have lost it.
+    async def _check_client(self) -> None:
+        """The feed's client may have lost a Kafka that answers whoever asks for the first time.
 
         It only ever asks the brokers that it knows: those may all have other addresses now.
         """
-        if self._progress.state is not State.CONSUMING:
-            silent = self._feed.silent_seconds(self._progress.clock())
-            if silent > CLIENT_LOST_FACTOR * self._limits.kafka_silent_seconds:
-                self._feed.condemn("Kafka answers, but not this client")
+        silent = self._feed.silent_seconds(self._progress.clock())
+        if (
+            self._progress.state is not State.CONSUMING
+            and silent > CLIENT_LOST_FACTOR * self._limits.kafka_silent_seconds
+        ):
+            place = min(self._feed.assigned())
+            await self._ask_spans(self._settings.kafka, place.topic, [place.partition])
+            self._feed.condemn("Kafka answers, but not this client")
 
-    async def _tried(self, errand: Awaitable[None]) -> bool:
-        """Whether it went well."""
+    async def _tried(self, errand: Awaitable[None]) -> None:
         try:
             await errand
         except LedgerError as error:
             if str(error) != self._last_error:  # told once, not at every turn
                 self._progress.log.warning("consumer errand failed", error=str(error))
             self._last_error = str(error)
-            return False
-        return True
 
 
 class _Kept:

@@ -9,6 +9,8 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.structs import BrokerMetadata, PartitionMetadata
 
+from cdc.runtime.kafka_connections import close_what_is_cancelled
+
 BROKER = 0
 
 Answers = Mapping[str, Callable[[], Any]]
@@ -30,6 +32,8 @@ def replace_network(
     metadata: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """``answers``: by the request's name. ``metadata``: the topics, asked at every update."""
+
+    close_what_is_cancelled()  # else the first client would, and take the place of the doubles
 
     def update(client: Any) -> None:
         client.cluster._brokers = {BROKER: BrokerMetadata(BROKER, "broker", 9092, None)}

@@ -17,9 +17,9 @@ from aiokafka.coordinator.protocol import (
 )
 from aiokafka.errors import KafkaError
 
-from cdc.runtime.errors import LedgerError, Unavailable, Unfit
+from cdc.runtime.errors import LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection, ended, started
-from cdc.runtime.kafka_errors import mapped
+from cdc.runtime.kafka_errors import FencedInstanceIdError, mapped
 
 SESSION_TIMEOUT_MS = 6_000
 """A daemon that is gone or frozen loses its sources after this time."""
@@ -124,6 +124,9 @@ class Ownership:
             self._leaving.clear()
             try:
                 await self._be_member()
+            except SettingsError:  # a person must help; whoever waits is told by our death
+                self._set_owned(False)
+                raise
             except LedgerError as error:
                 self._fault = error
                 self._set_owned(False)
@@ -161,14 +164,28 @@ class Ownership:
                     polling.cancel()
                     await asyncio.wait({polling})
         except (KafkaError, OSError, TimeoutError) as error:
-            reason = mapped(error, operation)
-            if isinstance(reason, Unfit):
-                raise reason from error
-            # Nothing was read or written: whatever it is, this membership ends and another begins.
-            raise Unavailable(reason.message, operation=operation) from error
+            raise self._fault_of(error, operation) from error
         finally:
             leaving.cancel()
             await ended(consumer)
+
+    def _fault_of(self, error: BaseException, operation: str) -> LedgerError:
+        """Nothing was read or written: this membership has ended, and another can begin.
+
+        But not where another process has our name: the two would take it from each other for ever.
+        """
+        reason = mapped(error, operation)
+        if FencedInstanceIdError.__name__ in str(error):  # the library tells no more of it
+            return SettingsError(
+                f"another process has the instance name {self._instance!r}",
+                operation=operation,
+                hint="give every process a name of its own",
+            )
+        if isinstance(reason, Unfit):
+            return reason
+        return Unavailable(
+            reason.message, operation=operation, subject=reason.subject, hint=reason.hint
+        )
 
     def _set_owned(self, owned: bool) -> None:
         if owned:

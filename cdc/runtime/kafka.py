@@ -30,8 +30,6 @@ RETRY_BACKOFF_MS = 50
 START_SECONDS_MAX = 10.0
 CLOSE_SECONDS_MAX = 2.0
 
-close_what_is_cancelled()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaConnection:
@@ -125,18 +123,19 @@ async def started(
     seconds_max: float = START_SECONDS_MAX,
 ) -> None:
     """Starts a producer or consumer; on failure it is closed and the true reason raised."""
+    close_what_is_cancelled()
     read_foreign_records()
     read_fetches_at_once()
     try:
         async with asyncio.timeout(seconds_max):
             await client.start()
+        await asyncio.sleep(0)  # a stop() right after it would cancel us (kafka.md, surprise 3)
     except (KafkaError, OSError, TimeoutError) as error:
         await ended(client)
         raise await explained(error, connection, operation) from error
     except BaseException:
         await ended(client)
         raise
-    await asyncio.sleep(0)  # a stop() right after start() would cancel us (kafka.md, surprise 3)
 
 
 async def ended(client: Client) -> None:
@@ -181,6 +180,7 @@ async def bootstrapped(client: AIOKafkaClient) -> None:
     A broker that is cut off from its controllers names none, itself included. The library takes
     that for success, and asserts later (``coordinator_lookup``).
     """
+    close_what_is_cancelled()
     await client.bootstrap()
     if not client.cluster.brokers():
         raise NoBrokersAvailable("the broker that answers names none as alive")

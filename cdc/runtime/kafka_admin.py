@@ -5,6 +5,7 @@ topic into a deleted one (``kafka.md`` 2.6).
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from cdc.runtime.kafka_metadata import TopicsRequest
 from cdc.runtime.kafka_records import spans
 
 BROKER_DEFAULT_REPLICATION = -1
-LOOKS_MAX = 100
+USABLE_SECONDS_MAX = 10.0
 LOOK_SECONDS = 0.1
 
 _TOPIC_RESOURCE = 2
@@ -100,8 +101,8 @@ async def create_topics(connection: KafkaConnection, wishes: Sequence[TopicWish]
 
 async def usable(connection: KafkaConnection, names: Iterable[str]) -> None:
     """Returns when topics just created can be written and read: brokers learn of them later."""
-    waiting = list(names)
-    for _ in range(LOOKS_MAX):
+    waiting, ends = list(names), time.monotonic() + USABLE_SECONDS_MAX
+    while time.monotonic() < ends:
         try:
             while waiting:
                 await spans(connection, waiting[-1])

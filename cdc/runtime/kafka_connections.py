@@ -40,10 +40,11 @@ async def _bootstrap(client: AIOKafkaClient) -> None:
             connection.close()
         raise
     finally:
-        del _bootstraps[task]
+        _bootstraps.pop(task, None)
 
 
 def close_what_is_cancelled() -> None:
-    """For every client of this process, from now on."""
-    library.create_conn = connected  # type: ignore[attr-defined]
-    AIOKafkaClient.bootstrap = _bootstrap  # type: ignore[method-assign]
+    """For every client of this process, from now on. Safe again."""
+    if library.create_conn is not connected:  # type: ignore[attr-defined]
+        library.create_conn = connected  # type: ignore[attr-defined]
+        AIOKafkaClient.bootstrap = _bootstrap  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ as ``UnknownError``). A test goes through every error of the pinned client and f
 """
 
 import ssl
+import struct
 
 from aiokafka import errors as kafka
 
@@ -18,6 +19,16 @@ from cdc.runtime.errors import (
     Unavailable,
     Unfit,
 )
+
+
+class FencedInstanceIdError(kafka.BrokerResponseError):
+    """Another member has joined with our static name (protocol guide, code 82)."""
+
+    errno = 82
+    message = "FENCED_INSTANCE_ID"
+
+
+kafka.kafka_errors.setdefault(FencedInstanceIdError.errno, FencedInstanceIdError)
 
 _KINDS: dict[type[LedgerError], tuple[type[BaseException], ...]] = {
     Unavailable: (
@@ -112,7 +123,7 @@ _KINDS: dict[type[LedgerError], tuple[type[BaseException], ...]] = {
         kafka.InvalidProducerIdMapping,
         kafka.UnknownProducerId,
     ),
-    Fenced: (kafka.ProducerFenced, kafka.InvalidProducerEpoch),
+    Fenced: (kafka.ProducerFenced, kafka.InvalidProducerEpoch, FencedInstanceIdError),
     Gap: (kafka.OffsetOutOfRangeError, kafka.NoOffsetForPartitionError),
     Refused: (
         kafka.CorruptRecordException,
@@ -135,6 +146,17 @@ _KINDS: dict[type[LedgerError], tuple[type[BaseException], ...]] = {
         AssertionError,
     ),
 }
+_STUMBLES = (AssertionError, LookupError, ValueError, struct.error)
+"""What reading an answer that is none may raise; any other mistake inside the client is a bug."""
+
+NO_LEADER_YET = (
+    kafka.LeaderNotAvailableError,
+    kafka.NotLeaderForPartitionError,
+    kafka.ReplicaNotAvailableError,
+    kafka.UnknownTopicOrPartitionError,
+)
+"""A partition's leader moves, or has not heard of it yet; the last of a topic that was found."""
+
 _KIND_OF = {error: kind for kind, errors in _KINDS.items() for error in errors}
 
 # Codes of newer brokers that aiokafka 0.14 does not know (protocol guide, "Error Codes").
@@ -143,7 +165,6 @@ _UNNAMED_CODES: dict[int, tuple[str, type[LedgerError]]] = {
     75: ("UnknownLeaderEpoch", Unavailable),
     76: ("UnsupportedCompressionType", Unfit),
     81: ("GroupMaxSizeReached", Unfit),
-    82: ("FencedInstanceId", Fenced),
     87: ("InvalidRecord", Refused),
     89: ("ThrottlingQuotaExceeded", Unavailable),
     90: ("ProducerFenced", Fenced),
@@ -198,16 +219,18 @@ def _kind(error: BaseException) -> type[LedgerError] | None:
 def _behind(error: BaseException) -> BaseException:
     """What the client wrapped as "connection closed", or because it did not expect it.
 
-    Its own stumbling (over a frame that is none of Kafka's, over a cluster that names no broker)
-    stays wrapped: whoever holds the client makes a new one and tries again.
+    What it stumbled over (a frame that is none of Kafka's, a cluster that names no broker) stays
+    wrapped: whoever holds the client makes a new one and tries again.
     """
-    if type(error) in (kafka.KafkaError, kafka.KafkaConnectionError) and error.__cause__:
-        behind = _behind(error.__cause__)
-        return error if _kind(behind) in (None, BrokenPromise) else behind
+    if type(error) in (kafka.KafkaError, kafka.KafkaConnectionError):
+        cause = error.__cause__
+        return error if cause is None or isinstance(cause, _STUMBLES) else _behind(cause)
     return error
 
 
 def _text(error: BaseException) -> str:
     name = type(error).__name__
     text = str(error).strip()
+    if isinstance(error.__cause__, _STUMBLES):
+        text = f"{text} ({error.__cause__!r})"
     return text if name in text else f"{name}: {text}" if text else name

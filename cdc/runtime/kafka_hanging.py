@@ -7,6 +7,7 @@ owns the transactional id can mend it: ask what was decided, fence, and end the 
 """
 
 import asyncio
+import time
 from collections.abc import Iterable
 from enum import Enum
 from typing import Any
@@ -17,27 +18,21 @@ from aiokafka.errors import (
     CoordinatorNotAvailableError,
     LeaderNotAvailableError,
     NotCoordinatorError,
-    NotLeaderForPartitionError,
-    ReplicaNotAvailableError,
+    StaleMetadata,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
-    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.structs import TopicPartition
 
+from cdc.runtime.kafka_errors import NO_LEADER_YET
 from cdc.runtime.kafka_transactions import DescribeProducers, DescribeTransactions
 
 RETRY_SECONDS = 0.05
+LEADER_SECONDS_MAX = 5.0
 
 _NOT_OPEN = -1
 _NOT_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
-_NO_LEADER_YET = (
-    LeaderNotAvailableError,
-    NotLeaderForPartitionError,
-    ReplicaNotAvailableError,
-    UnknownTopicOrPartitionError,
-)
 _TRANSACTIONAL_ID_NOT_FOUND = 105
 _UNTOLD = (0, _TRANSACTIONAL_ID_NOT_FOUND, TransactionalIdAuthorizationFailed.errno)
 
@@ -87,16 +82,20 @@ async def open_partitions(
     """Where a transaction of the producer is open, as far as we have the right to know.
 
     Asks again while the cluster does not tell who leads a partition: to pass one over is to leave
-    it hanging. Topics that do not exist are passed over.
+    it hanging. After ``LEADER_SECONDS_MAX`` it raises why. Topics that do not exist are passed
+    over.
     """
     names = frozenset(topics)
+    ends = time.monotonic() + LEADER_SECONDS_MAX
     told = await client.set_topics(names)
     while True:
-        if told:
-            try:
-                return await _open_partitions(client, names, producer_id)
-            except _NO_LEADER_YET:
-                pass  # as where it was not told
+        try:
+            if not told:
+                raise StaleMetadata("no broker tells who leads the topics' partitions")
+            return await _open_partitions(client, names, producer_id)
+        except (StaleMetadata, *NO_LEADER_YET):
+            if time.monotonic() > ends:
+                raise
         await asyncio.sleep(RETRY_SECONDS)
         told = await client.force_metadata_update()
 

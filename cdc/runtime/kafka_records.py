@@ -15,16 +15,13 @@ from aiokafka.errors import (
     KafkaError,
     LeaderNotAvailableError,
     NoOffsetForPartitionError,
-    NotLeaderForPartitionError,
-    ReplicaNotAvailableError,
-    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.offset import OffsetRequest
 
 from cdc.runtime.errors import Absent, Unavailable
 from cdc.runtime.kafka import KafkaConnection, ended, kafka_client, started
-from cdc.runtime.kafka_errors import code_name, mapped
+from cdc.runtime.kafka_errors import NO_LEADER_YET, code_name, mapped
 from cdc.runtime.kafka_metadata import TopicsRequest
 
 POLL_MS = 20
@@ -37,12 +34,6 @@ LEADER_SECONDS_MAX = 5.0
 """A partition gets its leader, or another, in far less; until then it is asked again."""
 LEADER_RETRY_SECONDS = 0.05
 
-_NO_LEADER_YET = (
-    LeaderNotAvailableError,
-    NotLeaderForPartitionError,
-    ReplicaNotAvailableError,
-    UnknownTopicOrPartitionError,  # of a broker that was named as the leader: it has not heard yet
-)
 _EARLIEST, _LATEST = -2, -1
 _ANY_REPLICA, _READ_UNCOMMITTED = -1, 0
 
@@ -76,9 +67,10 @@ async def spans(
         while True:
             try:
                 return await _spans(client, topic, wanted)
-            except _NO_LEADER_YET:
+            except NO_LEADER_YET as error:
                 if time.monotonic() > ends:
-                    raise
+                    reason = mapped(error, "ask offsets").message
+                    raise Unavailable(reason, operation="ask offsets", subject=topic) from error
                 await asyncio.sleep(LEADER_RETRY_SECONDS)
 
 

@@ -87,7 +87,7 @@ def placed(client: Client) -> Feed:
         (CLIENT_LOST_FACTOR * SILENT_SECONDS_MAX + 1, State.CONSUMING, True, False),
         (CLIENT_LOST_FACTOR * SILENT_SECONDS_MAX + 1, State.WAITING, False, False),
     ],
-    ids=["lost", "not yet", "at work", "nobody answers"],
+    ids=["lost", "not yet", "at work", "no leader for anybody"],
 )
 async def test_a_client_that_lost_kafka_is_replaced_once_kafka_answers_another(
     silent_seconds: float, state: State, answers: bool, condemned: bool
@@ -100,9 +100,11 @@ async def test_a_client_that_lost_kafka_is_replaced_once_kafka_answers_another(
 
     async def topic_ids(names: Iterable[str]) -> Mapping[str, str]:
         asked.release()
-        if not answers:
-            raise Unavailable("no answer from Kafka")
         return dict.fromkeys(names, "id")
+
+    async def ask_spans(*_: object) -> None:
+        if not answers:
+            raise Unavailable("no leader")
 
     async def no_database() -> Any:
         raise Unavailable("no database")
@@ -111,7 +113,13 @@ async def test_a_client_that_lost_kafka_is_replaced_once_kafka_answers_another(
     placing.topic_ids = dict.fromkeys(SETTINGS.topics, "id")
     progress = Progress("main", lambda: now, structlog.get_logger(), NoMetrics(), state=state)
     keeper = Keeper(
-        SETTINGS, placing, feed=feed, connect=no_database, control=no_database, progress=progress
+        SETTINGS,
+        placing,
+        feed=feed,
+        connect=no_database,
+        control=no_database,
+        progress=progress,
+        ask_spans=ask_spans,
     )
     stop = asyncio.Event()
     keeping = asyncio.create_task(keeper.run(stop))

@@ -71,6 +71,8 @@ async def test_a_partition_that_gets_no_leader(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(kafka_records, "LEADER_SECONDS_MAX", 0.05)
     with pytest.raises(Unavailable, match="NotLeader"):
         await asked(monkeypatch, codes=[MOVED])
+    with pytest.raises(Unavailable, match="UnknownTopic"):
+        await asked(monkeypatch, codes=[UNHEARD])
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,23 @@
 """Answers of a broker that starts, moves or is none: waited out, and told as what they are."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import RequestTimedOutError
+from aiokafka.errors import LeaderNotAvailableError, RequestTimedOutError
 
 from cdc.kafka.ownership import Ownership
 from cdc.publisher import Publisher
 from cdc.runtime import kafka_hanging
-from cdc.runtime.errors import Doubt, Fenced, LedgerError, Unavailable
+from cdc.runtime.errors import Doubt, Fenced, LedgerError, SettingsError, Unavailable, Unfit
 from cdc.runtime.kafka import KafkaConnection
 from cdc.runtime.kafka_admin import describe_topics
 from cdc.runtime.kafka_hanging import Outcome, last_outcome, open_partitions
 from schemas.envelope import Event
-from tests.kafka_network import answer, led, replace_network
+from tests.kafka_network import Answers, answer, led, replace_network
 
 CONNECTION = KafkaConnection(bootstrap_servers="broker:9092")
 UNKNOWN, TIMED_OUT, LOADING, NO_LEADER, FORBIDDEN = -1, 7, 14, 6, 29
@@ -36,11 +37,57 @@ def once(code: int) -> Callable[[], int]:
     return lambda: codes.pop() if codes else 0
 
 
+def group(bad_request: str, code: int) -> Answers:
+    """A group's coordinator: the first request of that name is answered with the code."""
+    bad = once(code)
+
+    def code_of(name: str) -> int:
+        return bad() if name == bad_request else 0
+
+    mine = ConsumerProtocolMemberAssignment(0, [("cursors", [0])], b"").encode()
+    return {
+        "JoinGroupRequest": lambda: answer(
+            error_code=code_of("JoinGroupRequest"),
+            member_id="me",
+            generation_id=1,
+            group_protocol="ledger-source",
+            leader_id="another",
+            members=[],
+            API_VERSION=5,
+        ),
+        "SyncGroupRequest": lambda: answer(
+            error_code=code_of("SyncGroupRequest"), member_assignment=mine
+        ),
+        "HeartbeatRequest": lambda: answer(error_code=code_of("HeartbeatRequest")),
+        "OffsetFetchRequest": lambda: answer(topics=[("cursors", [(0, -1, "", 0)])]),
+        "LeaveGroupRequest": lambda: answer(error_code=0),
+    }
+
+
+@asynccontextmanager
+async def member(monkeypatch: pytest.MonkeyPatch, answers: Answers) -> AsyncIterator[Ownership]:
+    replace_network(monkeypatch, answers, metadata=lambda: {"cursors": led("cursors")})
+    ownership = Ownership(
+        CONNECTION, group="g", topic="cursors", partition=0, instance="me", session_timeout_ms=300
+    )
+    await ownership.start()
+    try:
+        yield ownership
+    finally:
+        await ownership.stop()
+
+
+async def lost(ownership: Ownership) -> None:
+    """Until the membership raises; a heartbeat is asked only of a member."""
+    while True:
+        await ownership.wait_owned()
+        await ownership.wait_lost()
+
+
 @pytest.mark.parametrize(
     ("request_name", "code"),
     [
         ("JoinGroupRequest", UNKNOWN),
-        ("JoinGroupRequest", FENCED_INSTANCE),
         ("SyncGroupRequest", UNKNOWN),
         ("SyncGroupRequest", LOADING),
         ("HeartbeatRequest", UNKNOWN),
@@ -51,54 +98,24 @@ async def test_a_membership_that_ends_of_an_odd_answer_is_followed_by_another(
     monkeypatch: pytest.MonkeyPatch, request_name: str, code: int
 ) -> None:
     """The library raises a bare ``KafkaError`` for it, which ended the daemon."""
-    bad = once(code)
-
-    def code_of(name: str) -> int:
-        return bad() if name == request_name else 0
-
-    mine = ConsumerProtocolMemberAssignment(0, [("cursors", [0])], b"").encode()
-    replace_network(
-        monkeypatch,
-        {
-            "JoinGroupRequest": lambda: answer(
-                error_code=code_of("JoinGroupRequest"),
-                member_id="me",
-                generation_id=1,
-                group_protocol="ledger-source",
-                leader_id="another",
-                members=[],
-                API_VERSION=5,
-            ),
-            "SyncGroupRequest": lambda: answer(
-                error_code=code_of("SyncGroupRequest"), member_assignment=mine
-            ),
-            "HeartbeatRequest": lambda: answer(error_code=code_of("HeartbeatRequest")),
-            "OffsetFetchRequest": lambda: answer(topics=[("cursors", [(0, -1, "", 0)])]),
-            "LeaveGroupRequest": lambda: answer(error_code=0),
-        },
-        metadata=lambda: {"cursors": led("cursors")},
-    )
-    ownership = Ownership(
-        CONNECTION,
-        group="g",
-        topic="cursors",
-        partition=0,
-        instance="me",
-        session_timeout_ms=300,
-    )
-    await ownership.start()
-    try:
+    async with member(monkeypatch, group(request_name, code)) as ownership:
         with pytest.raises(Unavailable, match="join group g"):
-            while True:  # a heartbeat is asked only of an owner
-                await ownership.wait_owned()
-                await ownership.wait_lost()
+            await lost(ownership)
         await ownership.wait_owned()
-    finally:
-        await ownership.stop()
+
+
+@pytest.mark.parametrize("request_name", ["JoinGroupRequest", "HeartbeatRequest"])
+async def test_two_processes_with_one_name_do_not_take_a_source_from_each_other_for_ever(
+    monkeypatch: pytest.MonkeyPatch, request_name: str
+) -> None:
+    async with member(monkeypatch, group(request_name, FENCED_INSTANCE)) as ownership:
+        with pytest.raises(SettingsError, match="another process has the instance name 'me'"):
+            await lost(ownership)
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"), [(INVALID_EPOCH, Fenced), (INVALID_PRODUCER, Doubt), (UNKNOWN, Doubt)]
+    ("code", "kind"),
+    [(INVALID_EPOCH, Fenced), (INVALID_PRODUCER, Doubt), (UNKNOWN, Doubt), (FORBIDDEN, Unfit)],
 )
 async def test_a_client_that_died_while_a_topic_was_looked_for_tells_of_what(
     monkeypatch: pytest.MonkeyPatch, code: int, kind: type[LedgerError]
@@ -151,6 +168,13 @@ async def test_an_open_transaction_is_not_passed_over_while_leaders_move(
     )
     client = AIOKafkaClient()
     assert [tuple(each) for each in await open_partitions(client, ["t"], OURS)] == [("t", 0)]
+
+
+async def test_a_partition_that_gets_no_leader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_hanging, "LEADER_SECONDS_MAX", 0.05)
+    replace_network(monkeypatch, {}, metadata=lambda: {"t": led("t", -1)})
+    with pytest.raises(LeaderNotAvailableError, match="t:0"):
+        await open_partitions(AIOKafkaClient(), ["t"], OURS)
 
 
 async def test_where_we_have_no_right_to_look_nothing_is_open(

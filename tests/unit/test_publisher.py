@@ -70,8 +70,7 @@ def test_what_the_client_wrapped_is_judged_by_its_cause() -> None:
         IndexError(),
         UnicodeDecodeError("utf8", b"", 0, 1, "x"),
         AssertionError("Did we not perform bootstrap?"),
-        RuntimeError(),
-        KeyError(),
+        KeyError("API_KEY"),
     ],
     ids=repr,
 )
@@ -81,7 +80,17 @@ def test_what_the_client_stumbled_over_is_tried_again(
     """A frame that is none of Kafka's, or an answer that nobody expected, ends no daemon."""
     wrapped = getattr(aiokafka.errors, wrapper)("closed")
     wrapped.__cause__ = cause
-    assert type(mapped(wrapped, "poll")) is errors.Unavailable
+    found = mapped(wrapped, "poll")
+    assert type(found) is errors.Unavailable
+    assert cause is None or repr(cause) in str(found)
+
+
+def test_a_mistake_inside_the_client_stops() -> None:
+    wrapped = aiokafka.errors.KafkaError("Unexpected error during batch delivery")
+    wrapped.__cause__ = AttributeError("'NoneType' object has no attribute 'write'")
+    found = mapped(wrapped, "publish")
+    assert type(found) is errors.BrokenPromise
+    assert "no attribute 'write'" in str(found)
 
 
 def test_our_own_errors_pass_unchanged() -> None:
