@@ -179,7 +179,7 @@ class Ownership:
             return SettingsError(
                 f"another process has the instance name {self._instance!r}",
                 operation=operation,
-                hint="give every process a name of its own",
+                hint="give every process an `instance` of its own",
             )
         if isinstance(reason, Unfit):
             return reason
