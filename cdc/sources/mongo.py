@@ -12,6 +12,7 @@ of the database, mapped or not, so that a change of the mapping does not move it
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pymongo
@@ -66,16 +67,27 @@ def connect(uri: str) -> Any:
 
 
 async def disconnect(client: Any) -> None:
-    """Ends a client of ``connect``, with its connections, in about ``CLOSE_SECONDS`` at the most.
+    """Ends a client of ``connect``, with its connections, as a rule within ``CLOSE_SECONDS``.
 
-    The driver tells the server which sessions end, and waits for a server that is gone, on the
-    thread that it is closed on: never the loop's. A caller that is cancelled does not wait for it.
+    Returns within twice that in any case, and at once to a caller that is cancelled: the client
+    ends by itself then. The driver tells the server which sessions end, and waits for a server that
+    is gone: in a thread of its own, as the loop's shared ones may all be waiting for a name server.
     """
+    closer = ThreadPoolExecutor(1, thread_name_prefix="mongo-close")
+    closing = asyncio.get_running_loop().run_in_executor(closer, _close, client)
+    closing.add_done_callback(_forget)
+    closer.shutdown(wait=False)
+    await asyncio.wait({closing}, timeout=2 * CLOSE_SECONDS)
+    if closing.done():
+        closing.result()
+
+
+def _close(client: Any) -> None:
     with pymongo.timeout(CLOSE_SECONDS):
-        await asyncio.shield(asyncio.to_thread(client.close))
+        client.close()
 
 
-def _forget(ended: "asyncio.Task[Any]") -> None:
+def _forget(ended: "asyncio.Future[Any]") -> None:
     """Its error is nobody's any more, whenever it comes: the loop would tell it as never met."""
     if not ended.cancelled():
         ended.exception()
@@ -167,6 +179,8 @@ class MongoSource:
     async def _drop_cursor(self) -> None:
         """Ends the server's cursor, and with it a getMore that is still waiting."""
         ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.add_done_callback(_forget)  # before all waiting: we may be cancelled there
         cursor_id, self._cursor_id = self._cursor_id, 0
         if cursor_id and self._client is not None:
             with contextlib.suppress(PyMongoError):
@@ -174,7 +188,6 @@ class MongoSource:
                     {"killCursors": "$cmd.aggregate", "cursors": [cursor_id]}
                 )
         if ahead is not None:
-            ahead.add_done_callback(_forget)
             await asyncio.wait([ahead], timeout=CLOSE_SECONDS)
 
     async def _reply(self, wait_seconds: float) -> tuple[Reply, int]:

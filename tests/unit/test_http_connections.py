@@ -1,6 +1,7 @@
 """No connection outlives its client, wherever a request or the closing itself is cancelled."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from cdc.runtime.http import UNTYPED, HttpClient
+from cdc.runtime.http_connections import transport
 
 IDLE = 4
 STEPS = 12
@@ -92,3 +94,42 @@ async def test_a_request_cancelled_while_idle_connections_are_let_go(steps: int)
 async def test_a_closing_that_is_cancelled(steps: int) -> None:
     async with idle() as (_, client):
         await cancelled(client.close(), steps)
+
+
+class Connection:
+    """One of the pool's, that ends in its own way."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error, self.closed = error, False
+
+    async def aclose(self) -> None:
+        self.closed = True
+        if self.error is not None:
+            raise self.error
+
+
+FIRST, SECOND, CANCELLED = OSError("first"), RuntimeError("second"), asyncio.CancelledError()
+
+
+@pytest.mark.parametrize(
+    ("errors", "raised"),
+    [
+        ((None, None), None),
+        ((FIRST, None, SECOND, None), FIRST),
+        ((FIRST, CANCELLED, None), CANCELLED),
+        ((CANCELLED, FIRST, None), CANCELLED),
+    ],
+)
+async def test_each_is_closed_whatever_happens_at_another(
+    errors: tuple[BaseException | None, ...], raised: BaseException | None
+) -> None:
+    made = transport(ssl.create_default_context())
+    connections: list[Any] = [Connection(error) for error in errors]
+    made._pool._connections = connections  # type: ignore[attr-defined]
+    told: BaseException | None = None
+    try:
+        await made.aclose()
+    except (OSError, RuntimeError, asyncio.CancelledError) as error:
+        told = error
+    assert told is raised
+    assert all(connection.closed for connection in connections)

@@ -9,6 +9,7 @@ import gc
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,6 +57,9 @@ async def test_a_close_without_a_server_leaves_the_loop_alone(dead_uri: str) -> 
     await asyncio.sleep(0)
     started = asyncio.get_running_loop().time()
     await source.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("mongo-close"):
+            await asyncio.to_thread(thread.join)  # as the process does at its end
     taken_seconds = asyncio.get_running_loop().time() - started
     ended.set()
     assert await ticking < GAP_SECONDS_MAX < CONNECT_SECONDS / 2
@@ -89,6 +93,71 @@ async def test_who_is_cancelled_at_a_close_does_not_wait_for_the_server() -> Non
     assert not client.closed.is_set()
     client.may.set()
     await set_in(client.closed)
+
+
+async def test_a_close_does_not_wait_for_the_threads_that_all_share() -> None:
+    """Where names are not resolved, look-ups hold them all; the stop stood behind these."""
+    held, client = threading.Event(), Client()
+    client.may.set()
+    shared = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(shared)
+    look_up = shared.submit(held.wait, 10)
+    try:
+        async with asyncio.timeout(5):
+            await source_with(client).close()
+        assert client.closed.is_set()
+        assert not look_up.done()
+    finally:
+        held.set()
+
+
+class Stuck(Client):
+    """A driver that stays in its close for longer than it was given, and fails in the end."""
+
+    thread: threading.Thread
+
+    def close(self) -> None:
+        self.thread = threading.current_thread()
+        super().close()
+        raise OSError("too late")
+
+
+async def test_a_driver_that_does_not_end_is_left_to_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cdc.sources.mongo.CLOSE_SECONDS", 0.01)
+    told = told_of_the_loop()
+    client = Stuck()
+    async with asyncio.timeout(5):
+        await source_with(client).close()
+    assert not client.closed.is_set()
+    await set_in(client.asked)
+    client.may.set()
+    await asyncio.to_thread(client.thread.join, 10)
+    await all_done()
+    assert client.closed.is_set()
+    assert told == []
+
+
+async def test_an_error_of_the_driver_is_the_callers() -> None:
+    client = Stuck()
+    client.may.set()
+    with pytest.raises(OSError, match="too late"):
+        await source_with(client).close()
+
+
+def told_of_the_loop() -> list[dict[str, Any]]:
+    """What the running loop tells of errors that nobody met."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    return told
+
+
+async def all_done() -> None:
+    """What is ready has run, and what nobody holds is gone."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+    gc.collect()
 
 
 class Silent:
@@ -134,8 +203,7 @@ async def test_a_request_that_ends_after_the_close_is_not_told(
 ) -> None:
     """An idle server takes some seconds: each stop, and each pause, left a stack in the log."""
     monkeypatch.setattr("cdc.sources.mongo.CLOSE_SECONDS", 0.01)
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    told = told_of_the_loop()
     client, database = Client(), Slow()
     client.may.set()
     source = source_with(client, database)
@@ -143,7 +211,31 @@ async def test_a_request_that_ends_after_the_close_is_not_told(
     source._send_ahead(5.0)
     await source.close()
     database.interrupted.set()
-    for _ in range(10):
-        await asyncio.sleep(0)
-    gc.collect()
+    await all_done()
+    assert told == []
+
+
+class SlowAndSilent(Slow):
+    """Nor does it answer to the end of the cursor."""
+
+    async def command(self, command: dict[str, Any], **options: Any) -> None:
+        await super().command(command, **options)
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_request_that_ends_after_a_cancelled_close_is_not_told() -> None:
+    told = told_of_the_loop()
+    client, database = Client(), SlowAndSilent()
+    client.may.set()
+    source = source_with(client, database)
+    source._cursor_id = 7
+    source._send_ahead(5.0)
+    task = asyncio.create_task(source.close())
+    await database.asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    database.interrupted.set()
+    await all_done()
     assert told == []
