@@ -1,5 +1,6 @@
 """The lean way of reading records gives what the client's own way gives: its version's guard."""
 
+import asyncio
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,11 +14,15 @@ from tests.consumer_world import (
     TRANSACTIONS,
     World,
     deleted,
+    holds,
     make_world,
     payment,
     tombstone,
     until,
 )
+
+IDLE_ANSWER_MS = 40_000
+"""So late the broker answers who asks for idle partitions."""
 
 
 async def read(world: World, *, lean: bool, events_max: int) -> tuple[list[Any], dict[Any, int]]:
@@ -70,3 +75,33 @@ async def test_both_ways_read_the_same(stack: Addresses, database: str, topic_pr
     assert len(plain[0]) == 92
     for events_max in (1, 7, 1000):
         assert await read(world, lean=True, events_max=events_max) == plain
+
+
+async def test_records_that_wait_keep_no_busy_partition_from_being_fetched(
+    stack: Addresses, database: str, topic_prefix: str
+) -> None:
+    """The client asked for the idle partitions alone meanwhile, and waited for that answer."""
+    world = await make_world(stack.kafka_bootstrap_servers, database, topic_prefix)
+    consumer = AIOKafkaConsumer(
+        **world.settings.kafka.client_options()
+        | {"request_timeout_ms": 2 * IDLE_ANSWER_MS, "fetch_max_wait_ms": IDLE_ANSWER_MS},
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    await started(consumer, world.settings.kafka, "read")
+    keep_lean(consumer)
+    loop = asyncio.get_running_loop()
+    try:
+        consumer.assign(
+            [TopicPartition(world.topic(TRANSACTIONS), each) for each in range(PARTITIONS)]
+        )
+        await world.publish(payment("t1", 1))
+        await until(lambda: holds(bool(consumer._fetcher._records)))
+        ends = loop.time() + 0.3  # longer than the client would wait
+        await until(lambda: holds(loop.time() > ends))
+        assert len(await consumer.getmany()) == 1
+        await world.publish(payment("t1", 2))
+        await until(lambda: consumer.getmany(), seconds=IDLE_ANSWER_MS / 2_000)
+    finally:
+        await consumer.stop()
+        await world.database.close()
