@@ -274,9 +274,10 @@ class Publisher:
         known = mapped(error, "publish", subject=self._transactional_id)
         if isinstance(error, IllegalOperation | ProducerClosed):
             # The client had died before, of what the broker told it about another partition.
-            fenced = Fenced in map(code_kind, self._codes.values())
-            known = Fenced(known.message, operation="publish") if fenced else self._unfit() or known
-            known = _doubt(known.message) if isinstance(known, BrokenPromise) else known
+            if Fenced in map(code_kind, self._codes.values()):
+                known = Fenced(known.message, operation="publish")
+            else:
+                known = self._unfit() or _doubt(known.message)
         if not isinstance(known, Fenced | Refused | Unfit | BrokenPromise | Doubt):
             known = _doubt(str(known))
         await self._end(body, abort=body.done() and isinstance(known, Refused | Unfit))

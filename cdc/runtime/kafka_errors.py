@@ -156,6 +156,8 @@ NO_LEADER_YET = (
     kafka.UnknownTopicOrPartitionError,
 )
 """A partition's leader moves, or has not heard of it yet; the last of a topic that was found."""
+LEADER_SECONDS_MAX = 5.0
+"""A partition gets its leader, or another, in far less; until then it is asked again."""
 
 _KIND_OF = {error: kind for kind, errors in _KINDS.items() for error in errors}
 

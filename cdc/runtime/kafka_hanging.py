@@ -25,11 +25,10 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import TopicPartition
 
-from cdc.runtime.kafka_errors import NO_LEADER_YET
+from cdc.runtime.kafka_errors import LEADER_SECONDS_MAX, NO_LEADER_YET
 from cdc.runtime.kafka_transactions import DescribeProducers, DescribeTransactions
 
 RETRY_SECONDS = 0.05
-LEADER_SECONDS_MAX = 5.0
 
 _NOT_OPEN = -1
 _NOT_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)

@@ -21,7 +21,7 @@ from aiokafka.protocol.offset import OffsetRequest
 
 from cdc.runtime.errors import Absent, Unavailable
 from cdc.runtime.kafka import KafkaConnection, ended, kafka_client, started
-from cdc.runtime.kafka_errors import NO_LEADER_YET, code_name, mapped
+from cdc.runtime.kafka_errors import LEADER_SECONDS_MAX, NO_LEADER_YET, code_name, mapped
 from cdc.runtime.kafka_metadata import TopicsRequest
 
 POLL_MS = 20
@@ -30,8 +30,6 @@ RECORDS_MAX = 500
 FETCH_BYTES = 4 * 1024 * 1024
 STILL_SECONDS_MAX = 30.0
 """An open transaction ends at the latest by its time-out (12 s) and the broker's scan (10 s)."""
-LEADER_SECONDS_MAX = 5.0
-"""A partition gets its leader, or another, in far less; until then it is asked again."""
 LEADER_RETRY_SECONDS = 0.05
 
 _EARLIEST, _LATEST = -2, -1

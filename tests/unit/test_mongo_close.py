@@ -198,6 +198,15 @@ class Slow(Silent):
             raise OperationFailure("operation was interrupted", 237)
 
 
+def waiting(client: Client, database: Slow) -> MongoSource:
+    """With a cursor, and a request for its next changes under way."""
+    client.may.set()
+    source = source_with(client, database)
+    source._cursor_id = 7
+    source._send_ahead(5.0)
+    return source
+
+
 async def test_a_request_that_ends_after_the_close_is_not_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -205,10 +214,7 @@ async def test_a_request_that_ends_after_the_close_is_not_told(
     monkeypatch.setattr("cdc.sources.mongo.CLOSE_SECONDS", 0.01)
     told = told_of_the_loop()
     client, database = Client(), Slow()
-    client.may.set()
-    source = source_with(client, database)
-    source._cursor_id = 7
-    source._send_ahead(5.0)
+    source = waiting(client, database)
     await source.close()
     database.interrupted.set()
     await all_done()
@@ -227,10 +233,7 @@ class SlowAndSilent(Slow):
 async def test_a_request_that_ends_after_a_cancelled_close_is_not_told() -> None:
     told = told_of_the_loop()
     client, database = Client(), SlowAndSilent()
-    client.may.set()
-    source = source_with(client, database)
-    source._cursor_id = 7
-    source._send_ahead(5.0)
+    source = waiting(client, database)
     task = asyncio.create_task(source.close())
     await database.asked.wait()
     task.cancel()
